@@ -1,0 +1,35 @@
+//! Why the cluster did not do what was asked, and whether it may have happened all the same.
+
+/// A proposal that has no outcome to show.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Nothing was appended: safe to try again.
+    #[error("no cluster leader")]
+    NoLeader,
+    /// This agent has not heard from the cluster yet. Nothing was appended.
+    #[error("this agent has not synced with the cluster yet")]
+    NotSynced,
+    /// Too much is under way. Nothing was appended.
+    #[error("too many proposals under way: {0}")]
+    Busy(String),
+    /// The command is larger than the log takes. Nothing was appended.
+    #[error("the command has {len} bytes, at most {max} are allowed")]
+    TooLarge { len: usize, max: usize },
+    /// It may or may not have been applied. Never retried in secret.
+    #[error("the outcome is unknown: {0}")]
+    Unknown(String),
+    /// The agent is stopping, or its log has failed. Nothing was appended.
+    #[error("this agent is stopping: {0}")]
+    Stopped(String),
+}
+
+/// A read that could not be answered at the consistency asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    #[error("no cluster leader")]
+    NoLeader,
+    #[error("this agent has not synced with the cluster yet")]
+    NotSynced,
+    #[error("this agent is stopping: {0}")]
+    Stopped(String),
+}

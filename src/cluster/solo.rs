@@ -1,0 +1,70 @@
+//! A cluster of one without a log: what the fronts' tests run against.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::model::{Applied, NodeId, NodeName, Role, Stamp};
+use crate::replica::{self, Writer};
+use crate::state::{Admission, Command, Founding, Outcome, Part, Proposal, Settings};
+
+use super::{Alive, Beat, Cluster, Door, RaftRole, Standing};
+
+pub(super) struct Solo {
+    writer: Mutex<Writer>,
+}
+
+impl Solo {
+    pub(super) fn propose(&self, command: Command) -> Outcome {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = Applied { term: 1, index: writer.state().applied().index + 1 };
+        let outcome = writer.apply(at, &Proposal { stamp: Stamp(at.index), command });
+        writer.publish();
+        outcome
+    }
+
+    pub(super) fn keep_alive(&self, beat: Beat) -> Alive {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        match beat {
+            Beat::Presence => Alive::For(Duration::from_secs(10)),
+            Beat::Lease(id) => match writer.state().lease(id) {
+                Some(lease) => Alive::For(lease.ttl),
+                None => Alive::Gone,
+            },
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            id: NodeId(1),
+            role: Role::Server,
+            raft: Some(RaftRole::Leader),
+            leader: Some(NodeId(1)),
+            leader_addr: Some(([127, 0, 0, 1], 8300).into()),
+            term: 1,
+            voters: vec![NodeId(1)],
+            synced: true,
+            last_contact: Duration::ZERO,
+            upstream: None,
+            insecure: false,
+        }
+    }
+}
+
+impl Cluster {
+    /// A founded cluster whose only member is `name`.
+    pub fn solo(name: NodeName) -> Cluster {
+        let (writer, replica) = replica::new(Part::Server);
+        let solo = Solo { writer: Mutex::new(writer) };
+        let founder = Admission {
+            name: name.clone(),
+            nonce: 1,
+            role: Role::Server,
+            peer_addr: ([127, 0, 0, 1], 8300).into(),
+            client_urls: vec!["http://127.0.0.1:2379".to_owned()],
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let settings = Settings::default();
+        solo.propose(Command::Found(Founding { cluster: 1, lineage: 1, settings, founder }));
+        Cluster { name, replica, door: Door::Solo(Arc::new(solo)) }
+    }
+}

@@ -1,0 +1,9 @@
+//! Remora: a service-discovery agent that travels beside an app. ARCHITECTURE.md is the map.
+
+pub mod cluster;
+pub mod lifecycle;
+pub mod model;
+pub mod net;
+pub mod replica;
+pub mod state;
+pub mod telemetry;

@@ -1,0 +1,13 @@
+//! Named tasks, named gates, the board of who is how, shutdown with a deadline, backoff.
+
+mod backoff;
+mod board;
+mod gates;
+mod shutdown;
+mod tasks;
+
+pub use backoff::Backoff;
+pub use board::{Board, Entry, Level};
+pub use gates::{Gate, Gates};
+pub use shutdown::Shutdown;
+pub use tasks::Tasks;

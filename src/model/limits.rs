@@ -1,0 +1,74 @@
+//! Every bound of the house in one place. Units are bytes unless the name says otherwise.
+
+use std::time::Duration;
+
+/// Longest node name, so that `<node>.node.<domain>` fits into a DNS name.
+pub const NODE_NAME: usize = 128;
+/// Longest service name.
+pub const SERVICE_NAME: usize = 512;
+/// Longest key.
+pub const KEY: usize = 32 * 1024;
+/// Largest value through `/v1/kv` (Consul's limit).
+pub const KV_VALUE: usize = 512 * 1024;
+/// Largest etcd request (etcd's limit).
+pub const ETCD_REQUEST: usize = 1536 * 1024;
+/// Operations in one transaction (etcd's limit).
+pub const TXN_OPS: usize = 128;
+/// How deep transactions may nest.
+pub const TXN_DEPTH: usize = 16;
+/// What a limit may be configured to at most.
+pub const CONFIGURABLE_MAX: usize = 16 * 1024 * 1024;
+/// Body of any other HTTP request.
+pub const HTTP_BODY: usize = 2 * 1024 * 1024;
+/// Request line and headers of an HTTP request.
+pub const HTTP_HEADERS: usize = 64 * 1024;
+/// How long a client may take to send its request's headers.
+pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Open client connections of one listener.
+pub const CONNECTIONS: usize = 10_000;
+/// Waiting blocking queries of one agent.
+pub const WAITERS: usize = 100_000;
+/// Longest wait of a blocking query (Consul's `max_query_time`).
+pub const WAIT_MAX: Duration = Duration::from_secs(600);
+/// A frame between agents; larger things are cut into several.
+pub const PEER_FRAME: usize = 32 * 1024 * 1024;
+/// Requests under way on one connection between agents.
+pub const PEER_IN_FLIGHT: usize = 8 * 1024;
+/// Proposals waiting for the log on one server.
+pub const PROPOSALS_IN_FLIGHT: usize = 16 * 1024;
+/// Commands in one batch of the log.
+pub const BATCH_COMMANDS: usize = 4096;
+/// Entries that a server keeps for followers that lag.
+pub const RING_ENTRIES: usize = 16 * 1024;
+/// Bytes of changes that a server keeps for followers that lag.
+pub const RING_BYTES: usize = 32 * 1024 * 1024;
+/// Keys whose deletion is remembered for blocking queries.
+pub const TOMBSTONES: usize = 100_000;
+/// How long a deletion is remembered for blocking queries.
+pub const TOMBSTONE_AGE: Duration = Duration::from_secs(15 * 60);
+/// How much history of the key space is kept.
+pub const HISTORY_AGE: Duration = Duration::from_secs(3600);
+/// Meta pairs of an instance or a node.
+pub const META_PAIRS: usize = 64;
+pub const META_KEY: usize = 128;
+pub const META_VALUE: usize = 512;
+/// Tags of one instance.
+pub const TAGS: usize = 256;
+/// A check's output; longer ones are cut.
+pub const CHECK_OUTPUT: usize = 4 * 1024;
+/// Instances that one agent runs.
+pub const INSTANCES_PER_AGENT: usize = 4096;
+/// Checks that one agent runs.
+pub const CHECKS_PER_AGENT: usize = 8192;
+/// A TCP message of DNS.
+pub const DNS_MESSAGE: usize = 65_535;
+/// Open TCP connections of the DNS listener.
+pub const DNS_CONNECTIONS: usize = 1024;
+/// Connections kept idle to one instance by an HTTP upstream.
+pub const POOL_IDLE: usize = 128;
+/// A rendered file.
+pub const RENDERED_FILE: usize = 16 * 1024 * 1024;
+/// Steps of a template before it is stopped.
+pub const TEMPLATE_FUEL: u64 = 50_000_000;
+/// Entries of the status board.
+pub const BOARD: usize = 4096;

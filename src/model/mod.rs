@@ -1,0 +1,18 @@
+//! The nouns everyone speaks: validated names, ids, health, instances, checks, limits.
+
+mod check;
+mod health;
+mod id;
+mod instance;
+pub mod limits;
+mod member;
+mod name;
+mod time;
+
+pub use check::{CheckDef, CheckKind};
+pub use health::Health;
+pub use id::{Applied, Index, LeaseId, NodeId, Revision};
+pub use instance::{Endpoint, ServiceDef, Source, TaggedAddress, Weights};
+pub use member::{Member, Role};
+pub use name::{Folded, NameError, NodeName, validate_service_name};
+pub use time::Stamp;

@@ -1,0 +1,72 @@
+//! Opens listening sockets, with errors that say which setting asked for them.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UdpSocket};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+#[derive(Debug, thiserror::Error)]
+#[error("{setting}: cannot listen on {addr}: {}", explain(source))]
+pub struct BindError {
+    /// The key of the config that named the address, for example `dns.listen`.
+    pub setting: String,
+    pub addr: SocketAddr,
+    pub source: io::Error,
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the address is in use by another program".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied: a port below 1024 needs the \
+            capability CAP_NET_BIND_SERVICE"
+            .to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// A listening TCP socket.
+pub fn bind_tcp(setting: &str, addr: SocketAddr) -> Result<TcpListener, BindError> {
+    let open = || {
+        let socket = open(addr, Type::STREAM, Protocol::TCP)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    open().map_err(|source| BindError { setting: setting.to_owned(), addr, source })
+}
+
+/// A UDP socket. With `share` several workers may bind the same address (SO_REUSEPORT).
+pub fn bind_udp(setting: &str, addr: SocketAddr, share: bool) -> Result<UdpSocket, BindError> {
+    let open = || {
+        let socket = open(addr, Type::DGRAM, Protocol::UDP)?;
+        socket.set_reuse_port(share)?;
+        socket.bind(&addr.into())?;
+        UdpSocket::from_std(socket.into())
+    };
+    open().map_err(|source| BindError { setting: setting.to_owned(), addr, source })
+}
+
+fn open(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// Whether only this host can reach the address.
+pub fn is_loopback(addr: SocketAddr) -> bool {
+    match addr.ip() {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => {
+            ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The one writer: takes entries or changes in order, publishes root, changes and wake-ups.
+//!
+//! On a server `raft` feeds it, on an edge `cluster`'s follower does. Readers take the current root
+//! without a lock; wake-ups carry no data, so nothing overflows: truth is read again.
+
+mod feed;
+mod topics;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::model::Applied;
+use crate::state::{Changes, Outcome, Part, Proposal, State};
+
+pub use feed::{Feed, Fetch, Published};
+pub use topics::{Topic, Watch};
+
+use topics::Topics;
+
+/// The readers' side: cheap to clone, never blocks the writer.
+#[derive(Clone)]
+pub struct Replica {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    root: ArcSwap<State>,
+    applied: watch::Sender<Applied>,
+    topics: Topics,
+    feed: Feed,
+}
+
+/// The writer's side; there is exactly one.
+pub struct Writer {
+    state: State,
+    shared: Arc<Shared>,
+    /// Taken in since the last `publish`.
+    pending: Vec<Arc<Published>>,
+}
+
+/// An empty state with its writer and its readers.
+pub fn new(part: Part) -> (Writer, Replica) {
+    let state = State::new(part);
+    let shared = Arc::new(Shared {
+        root: ArcSwap::from_pointee(state.clone()),
+        applied: watch::Sender::new(Applied::default()),
+        topics: Topics::default(),
+        feed: Feed::default(),
+    });
+    (Writer { state, shared: shared.clone(), pending: Vec::new() }, Replica { shared })
+}
+
+impl Replica {
+    /// The current root: everything at one point of the log.
+    pub fn snapshot(&self) -> Arc<State> {
+        self.shared.root.load_full()
+    }
+
+    /// Moves with every entry that is published, blanks and memberships too.
+    pub fn applied(&self) -> watch::Receiver<Applied> {
+        self.shared.applied.subscribe()
+    }
+
+    /// Returns once the entry at `index` has been published here.
+    pub async fn wait_for(&self, index: u64) {
+        let mut applied = self.applied();
+        // The sender lives as long as `self`.
+        let _ = applied.wait_for(|applied| applied.index >= index).await;
+    }
+
+    /// Wakes when one of the topics is touched. Watch first, then read: no change is missed.
+    pub fn watch(&self, topics: impl IntoIterator<Item = Topic>) -> Watch {
+        self.shared.topics.watch(topics)
+    }
+
+    /// Recent changes for followers.
+    pub fn feed(&self) -> &Feed {
+        &self.shared.feed
+    }
+}
+
+impl Writer {
+    /// The state with everything taken in, published or not.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Decides and takes in one command of the log.
+    pub fn apply(&mut self, at: Applied, proposal: &Proposal) -> Outcome {
+        let (outcome, changes) = self.state.apply(at, proposal);
+        self.absorb(changes);
+        outcome
+    }
+
+    /// Takes in an entry of the log that is no command.
+    pub fn blank(&mut self, at: Applied) {
+        let changes = self.state.blank(at);
+        self.absorb(changes);
+    }
+
+    /// Takes in changes that were decided elsewhere.
+    pub fn absorb(&mut self, changes: Changes) {
+        self.state.absorb(&changes);
+        self.pending.push(Arc::new(Published::new(changes)));
+    }
+
+    /// Shows readers all that was taken in since the last call, and wakes who asked for it.
+    pub fn publish(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        self.shared.root.store(Arc::new(self.state.clone()));
+        self.shared.feed.push(&pending);
+        self.shared.applied.send_replace(self.state.applied());
+        for published in &pending {
+            self.shared.topics.wake(&published.changes, &self.state);
+        }
+    }
+
+    /// Replaces everything: a snapshot was installed. Everyone who watches looks again, and
+    /// followers that stood between are told to take a snapshot.
+    pub fn install(&mut self, state: State) {
+        self.pending.clear();
+        self.state = state;
+        self.shared.root.store(Arc::new(self.state.clone()));
+        self.shared.feed.reset(self.state.applied());
+        self.shared.applied.send_replace(self.state.applied());
+        self.shared.topics.wake_all();
+    }
+}

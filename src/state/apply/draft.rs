@@ -1,0 +1,79 @@
+//! Changes in the making: what the steps of one command have put so far, and how it looks.
+
+use crate::model::{Applied, Index, Revision, Stamp};
+use crate::state::State;
+use crate::state::change::{Change, Changes};
+
+/// Collects rows. A step that reads after another has written sees its rows; the copy that this
+/// takes is made only then, so a command of one step costs none.
+pub(super) struct Draft<'a> {
+    base: &'a State,
+    working: Option<State>,
+    /// How many of `rows` the working copy has taken in.
+    taken: usize,
+    at: Applied,
+    stamp: Stamp,
+    rows: Vec<Change>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(base: &'a State, at: Applied, stamp: Stamp) -> Draft<'a> {
+        Draft { base, working: None, taken: 0, at, stamp, rows: Vec::new() }
+    }
+
+    /// The state with everything pushed so far.
+    pub(super) fn state(&mut self) -> &State {
+        if self.taken < self.rows.len() {
+            let (index, revision, stamp) = (self.index(), self.revision(), self.stamp);
+            let working = self.working.get_or_insert_with(|| {
+                let mut copy = self.base.clone();
+                copy.index = index;
+                copy.revision = revision;
+                copy.stamp = stamp;
+                copy
+            });
+            for change in self.rows.get(self.taken..).unwrap_or_default() {
+                working.absorb_row(change);
+            }
+            self.taken = self.rows.len();
+        }
+        self.working.as_ref().unwrap_or(self.base)
+    }
+
+    /// The state as it was before the command.
+    pub(super) fn base(&self) -> &'a State {
+        self.base
+    }
+
+    pub(super) fn push(&mut self, change: Change) {
+        self.rows.push(change);
+    }
+
+    /// The index that this command's rows carry.
+    pub(super) fn index(&self) -> Index {
+        self.base.index + 1
+    }
+
+    /// The revision that this command's keys carry.
+    pub(super) fn revision(&self) -> Revision {
+        self.base.revision + 1
+    }
+
+    /// Forgets everything: the command is refused as a whole.
+    pub(super) fn discard(&mut self) {
+        self.rows.clear();
+        self.working = None;
+        self.taken = 0;
+    }
+
+    pub(super) fn finish(self) -> Changes {
+        let wrote_keys = self.rows.iter().any(|row| matches!(row, Change::Key(..)));
+        Changes {
+            applied: self.at,
+            stamp: self.stamp,
+            index: self.base.index + u64::from(!self.rows.is_empty()),
+            revision: self.base.revision + i64::from(wrote_keys),
+            rows: self.rows,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Decides writes of keys, in etcd's terms and in Consul's.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::{LeaseId, Revision, Stamp, limits};
+use crate::state::change::Change;
+use crate::state::command::{DeleteRange, KvCommand, Outcome, Put, Refusal};
+use crate::state::rows::{Key, KeyRow};
+
+use super::draft::Draft;
+
+fn valid(key: &Key) -> Result<(), Refusal> {
+    match key.len() {
+        0 => Err(Refusal::EmptyKey),
+        len if len > limits::KEY => Err(Refusal::KeyTooLong { len, max: limits::KEY }),
+        _ => Ok(()),
+    }
+}
+
+/// The row that a write of `value` over `old` makes.
+fn written(
+    old: Option<&Arc<KeyRow>>,
+    revision: Revision,
+    value: Bytes,
+    lease: LeaseId,
+    flags: u64,
+) -> Arc<KeyRow> {
+    let (create, version) = old.map_or((revision, 1), |old| (old.create, old.version + 1));
+    Arc::new(KeyRow { value, create, modified: revision, version, lease, flags })
+}
+
+pub(super) fn put(draft: &mut Draft<'_>, put: &Put) -> Result<Outcome, Refusal> {
+    valid(&put.key)?;
+    let revision = draft.revision();
+    let state = draft.state();
+    let old = state.keys.get(&put.key).cloned();
+    if old.is_none() && (put.ignore_value || put.ignore_lease) {
+        return Err(Refusal::KeyNotFound);
+    }
+    let lease = match &old {
+        Some(old) if put.ignore_lease => old.lease,
+        _ => put.lease,
+    };
+    if !lease.is_none() && !state.leases.contains_key(&lease) {
+        return Err(Refusal::LeaseNotFound(lease));
+    }
+    let value = match &old {
+        Some(old) if put.ignore_value => old.value.clone(),
+        _ => put.value.clone(),
+    };
+    let flags = old.as_ref().map_or(0, |old| old.flags);
+    let row = written(old.as_ref(), revision, value, lease, flags);
+    draft.push(Change::Key(put.key.clone(), Some(row)));
+    Ok(Outcome::Put { prev: old.filter(|_| put.prev_kv) })
+}
+
+pub(super) fn delete_range(
+    draft: &mut Draft<'_>,
+    delete: &DeleteRange,
+) -> Result<Outcome, Refusal> {
+    if delete.range.key.is_empty() {
+        return Err(Refusal::EmptyKey);
+    }
+    let gone: Vec<(Key, Arc<KeyRow>)> =
+        draft.state().keys_in(&delete.range).map(|(k, r)| (k.clone(), r.clone())).collect();
+    for (key, _) in &gone {
+        draft.push(Change::Key(key.clone(), None));
+    }
+    let count = gone.len() as u64;
+    Ok(Outcome::Deleted { count, prev: if delete.prev_kv { gone } else { Vec::new() } })
+}
+
+pub(super) fn kv(draft: &mut Draft<'_>, command: &KvCommand) -> Result<Outcome, Refusal> {
+    match command {
+        KvCommand::Set { key, value, flags, cas } => {
+            valid(key)?;
+            let revision = draft.revision();
+            let old = draft.state().keys.get(key).cloned();
+            if let Some(cas) = cas
+                && *cas != old.as_ref().map_or(0, |old| old.modified)
+            {
+                return Ok(Outcome::Kv(false));
+            }
+            let unchanged = old.as_ref().is_some_and(|old| {
+                old.value == *value && old.flags == *flags && old.lease.is_none()
+            });
+            if !unchanged {
+                let row = written(old.as_ref(), revision, value.clone(), LeaseId::NONE, *flags);
+                draft.push(Change::Key(key.clone(), Some(row)));
+            }
+            Ok(Outcome::Kv(true))
+        }
+        KvCommand::Delete { key, cas } => {
+            valid(key)?;
+            let Some(old) = draft.state().keys.get(key).cloned() else {
+                return Ok(Outcome::Kv(true));
+            };
+            if cas.is_some_and(|cas| cas != old.modified) {
+                return Ok(Outcome::Kv(false));
+            }
+            draft.push(Change::Key(key.clone(), None));
+            Ok(Outcome::Kv(true))
+        }
+        KvCommand::DeleteTree { prefix } => {
+            let gone: Vec<Key> =
+                draft.state().keys_with_prefix(prefix).map(|(key, _)| key.clone()).collect();
+            for key in gone {
+                draft.push(Change::Key(key, None));
+            }
+            Ok(Outcome::Kv(true))
+        }
+    }
+}
+
+pub(super) fn compact(draft: &mut Draft<'_>, revision: Revision) -> Result<Outcome, Refusal> {
+    let current = draft.base().revision();
+    if revision > current {
+        return Err(Refusal::FutureRevision { asked: revision, current });
+    }
+    let compacted = draft.base().history().map_or(0, |history| history.compacted());
+    if revision <= compacted {
+        return Err(Refusal::Compacted { asked: revision, compacted });
+    }
+    draft.push(Change::Compacted(revision));
+    Ok(Outcome::Done)
+}
+
+/// Housekeeping by age. Deletions are forgotten up to a revision, the floor; where there are more
+/// than the table may hold, the oldest go early.
+pub(super) fn forget(draft: &mut Draft<'_>, tombstones: Stamp, history: Stamp) {
+    let state = draft.base();
+    let mut deletions: Vec<(Revision, Stamp)> =
+        state.tombstones.values().map(|tombstone| (tombstone.revision, tombstone.at)).collect();
+    deletions.sort_unstable();
+    let surplus = deletions.len().saturating_sub(limits::TOMBSTONES);
+    let old = deletions.partition_point(|(_, at)| *at < tombstones);
+    if let Some((floor, _)) = deletions.get(surplus.max(old).wrapping_sub(1)) {
+        draft.push(Change::Floor(*floor));
+    }
+    let past = state
+        .history()
+        .and_then(|past| past.last_before(history).filter(|revision| *revision > past.compacted()));
+    if let Some(revision) = past {
+        draft.push(Change::Compacted(revision));
+    }
+}

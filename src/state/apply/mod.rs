@@ -1,0 +1,105 @@
+//! Decides what a command does to a state; changes nothing itself.
+
+mod catalog;
+mod draft;
+mod keys;
+mod leases;
+mod members;
+
+use crate::model::Applied;
+
+use super::change::{Change, Changes};
+use super::command::{Command, Outcome, Proposal, Refusal};
+use super::rows::Identity;
+use super::{LEVEL, State};
+use draft::Draft;
+
+impl State {
+    /// What the entry at `at` does to this state. Same state, same entry: same answer, everywhere.
+    /// A refused command has no changes, but still moves `applied`.
+    pub fn apply(&self, at: Applied, proposal: &Proposal) -> (Outcome, Changes) {
+        let stamp = self.stamp.max(proposal.stamp);
+        let mut draft = Draft::new(self, at, stamp);
+        let outcome = match decide(&mut draft, at, &proposal.command) {
+            Ok(outcome) => outcome,
+            Err(refusal) => {
+                draft.discard();
+                Outcome::Refused(refusal)
+            }
+        };
+        (outcome, draft.finish())
+    }
+
+    /// The changes of an entry that is no command: a blank or a membership.
+    pub fn blank(&self, at: Applied) -> Changes {
+        Changes {
+            applied: at,
+            stamp: self.stamp,
+            index: self.index,
+            revision: self.revision,
+            rows: Vec::new(),
+        }
+    }
+}
+
+fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outcome, Refusal> {
+    if !draft.state().is_founded() && !matches!(command, Command::Found(_)) {
+        return Err(Refusal::NotFounded);
+    }
+    let in_term = |term: u64| if term == at.term { Ok(()) } else { Err(Refusal::StaleTerm) };
+    match command {
+        Command::Found(founding) => members::found(draft, founding),
+        Command::Admit(admission) => members::admit(draft, admission),
+        Command::Contact { id, peer_addr, client_urls, version } => {
+            members::contact(draft, *id, *peer_addr, client_urls, version)
+        }
+        Command::Retire(id) => members::retire(draft, *id),
+        Command::Settings(settings) => change_identity(draft, |identity| {
+            identity.settings = settings.clone();
+        }),
+        Command::Put(put) => keys::put(draft, put),
+        Command::DeleteRange(delete) => keys::delete_range(draft, delete),
+        Command::Kv(command) => keys::kv(draft, command),
+        Command::Compact(revision) => keys::compact(draft, *revision),
+        Command::LeaseGrant { id, ttl } => leases::grant(draft, *id, *ttl),
+        Command::LeaseRevoke(id) => leases::revoke(draft, *id),
+        Command::LeaseExpire { ids, term } => {
+            in_term(*term)?;
+            leases::expire(draft, ids)
+        }
+        Command::Catalog(ops) => catalog::operate(draft, ops),
+        Command::Silent { nodes, term } => {
+            in_term(*term)?;
+            catalog::silence(draft, nodes)
+        }
+        Command::Reap { nodes, term } => {
+            in_term(*term)?;
+            catalog::reap(draft, nodes)
+        }
+        Command::Forget { tombstones, history } => {
+            keys::forget(draft, *tombstones, *history);
+            Ok(Outcome::Done)
+        }
+        Command::Raise(level) => raise(draft, *level),
+    }
+}
+
+fn change_identity(
+    draft: &mut Draft<'_>,
+    change: impl FnOnce(&mut Identity),
+) -> Result<Outcome, Refusal> {
+    let mut identity = draft.state().identity.clone();
+    change(&mut identity);
+    if identity != draft.state().identity {
+        draft.push(Change::Identity(identity));
+    }
+    Ok(Outcome::Done)
+}
+
+fn raise(draft: &mut Draft<'_>, level: u32) -> Result<Outcome, Refusal> {
+    let current = draft.state().identity.level;
+    if level > LEVEL || level < current {
+        return Err(Refusal::Level { asked: level, current });
+    }
+    change_identity(draft, |identity| identity.level = level)
+}

@@ -1,0 +1,209 @@
+//! What can be proposed, and what comes of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    CheckDef, Folded, Health, LeaseId, NodeId, NodeName, Revision, Role, ServiceDef, Source, Stamp,
+};
+
+use super::keys::KeyRange;
+use super::rows::{Key, KeyRow, NodeDef, Settings};
+
+/// What the log carries: a command and the cluster time its leader gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    pub stamp: Stamp,
+    pub command: Command,
+}
+
+/// Released variants are frozen; a change is a new variant (DESIGN.md, Versions).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// The founder's first entry.
+    Found(Founding),
+    /// Lets an agent in, or says again who it is; idempotent on its nonce.
+    Admit(Admission),
+    /// A member is reached elsewhere, or runs another release.
+    Contact {
+        id: NodeId,
+        peer_addr: SocketAddr,
+        client_urls: Vec<String>,
+        version: String,
+    },
+    /// Takes a member out for good, with its node and everything on it.
+    Retire(NodeId),
+    Settings(Settings),
+    Put(Put),
+    DeleteRange(DeleteRange),
+    Kv(KvCommand),
+    Compact(Revision),
+    LeaseGrant {
+        id: LeaseId,
+        ttl: std::time::Duration,
+    },
+    LeaseRevoke(LeaseId),
+    /// Decided by the leader of `term`; void in an entry of another term.
+    LeaseExpire {
+        ids: Vec<LeaseId>,
+        term: u64,
+    },
+    /// All or nothing, each operation seeing those before.
+    Catalog(Vec<CatalogOp>),
+    /// Agents that were silent for their TTL. Decided by the leader of `term`, void in another.
+    Silent {
+        nodes: Vec<NodeId>,
+        term: u64,
+    },
+    /// Nodes that stayed silent for the grace time: out of the catalog, edges out of the members.
+    Reap {
+        nodes: Vec<NodeId>,
+        term: u64,
+    },
+    /// Housekeeping by age: forget deletions and history from before these times.
+    Forget {
+        tombstones: Stamp,
+        history: Stamp,
+    },
+    /// The level of `apply` from here on.
+    Raise(u32),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founding {
+    pub cluster: u128,
+    pub lineage: u64,
+    pub settings: Settings,
+    pub founder: Admission,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    pub name: NodeName,
+    /// Drawn and fsynced by the joiner before it asks.
+    pub nonce: u128,
+    pub role: Role,
+    pub peer_addr: SocketAddr,
+    pub client_urls: Vec<String>,
+    pub version: String,
+}
+
+/// etcd's put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Put {
+    pub key: Key,
+    pub value: Bytes,
+    pub lease: LeaseId,
+    pub prev_kv: bool,
+    pub ignore_value: bool,
+    pub ignore_lease: bool,
+}
+
+/// etcd's delete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteRange {
+    pub range: KeyRange,
+    pub prev_kv: bool,
+}
+
+/// Consul's writes of keys. `cas` is the revision that must be current; 0: the key must be absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KvCommand {
+    Set { key: Key, value: Bytes, flags: u64, cas: Option<Revision> },
+    Delete { key: Key, cas: Option<Revision> },
+    DeleteTree { prefix: Key },
+}
+
+/// One step of a change of the catalog. Node names are given folded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatalogOp {
+    PutNode(NodeDef),
+    PutInstance {
+        node: Folded,
+        def: ServiceDef,
+        source: Source,
+    },
+    PutCheck {
+        node: Folded,
+        def: CheckDef,
+        status: Health,
+        output: String,
+        source: Source,
+    },
+    /// Status and output of a check that exists; of one that is gone: nothing.
+    Report {
+        node: Folded,
+        check: Arc<str>,
+        status: Health,
+        output: String,
+    },
+    RemoveNode(Folded),
+    RemoveInstance {
+        node: Folded,
+        id: Arc<str>,
+    },
+    RemoveCheck {
+        node: Folded,
+        id: Arc<str>,
+    },
+}
+
+/// What a command that was applied says back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    Done,
+    Put {
+        prev: Option<Arc<KeyRow>>,
+    },
+    Deleted {
+        count: u64,
+        prev: Vec<(Key, Arc<KeyRow>)>,
+    },
+    /// Whether the condition of a Consul write held.
+    Kv(bool),
+    Admitted {
+        id: NodeId,
+        cluster: u128,
+    },
+    Refused(Refusal),
+}
+
+/// Why a command that reached the state changed nothing. Fronts turn these into their protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    #[error("the cluster is founded already")]
+    Founded,
+    #[error("the cluster is not founded yet")]
+    NotFounded,
+    #[error("the name {0} is taken by another member")]
+    NameTaken(NodeName),
+    #[error("there is no member {0}")]
+    NoMember(NodeId),
+    #[error("a key must not be empty")]
+    EmptyKey,
+    #[error("the key has {len} bytes, at most {max} are allowed")]
+    KeyTooLong { len: usize, max: usize },
+    #[error("the key does not exist")]
+    KeyNotFound,
+    #[error("lease {:x} does not exist", .0.0)]
+    LeaseNotFound(LeaseId),
+    #[error("lease {:x} exists already", .0.0)]
+    LeaseExists(LeaseId),
+    #[error("revision {asked} has been compacted, history begins at {compacted}")]
+    Compacted { asked: Revision, compacted: Revision },
+    #[error("revision {asked} is in the future, the newest is {current}")]
+    FutureRevision { asked: Revision, current: Revision },
+    #[error("there is no node {0}")]
+    NoNode(Folded),
+    #[error("there is no instance {id:?} on node {node} for check {check:?}")]
+    NoInstanceForCheck { node: Folded, id: Arc<str>, check: Arc<str> },
+    #[error("node {name} belongs to agent {owner}")]
+    NodeOwned { name: Folded, owner: NodeId },
+    #[error("the term of this decision is over")]
+    StaleTerm,
+    #[error("level {asked} cannot follow level {current}")]
+    Level { asked: u32, current: u32 },
+}

@@ -1,0 +1,266 @@
+//! Questions about keys: ranges in etcd's terms, prefixes and their index in Consul's.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Revision;
+
+use super::State;
+use super::rows::{Key, KeyRow};
+
+/// etcd's range: `end` empty is the one key, `\0` everything from `key` on, else `[key, end)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRange {
+    pub key: Key,
+    pub end: Key,
+}
+
+impl KeyRange {
+    pub fn one(key: Key) -> KeyRange {
+        KeyRange { key, end: Bytes::new() }
+    }
+
+    /// All keys that start with `prefix`; an empty prefix is all keys.
+    pub fn prefix(prefix: &Key) -> KeyRange {
+        let open = || Bytes::from_static(b"\0");
+        if prefix.is_empty() {
+            return KeyRange { key: open(), end: open() };
+        }
+        let end = prefix_end(prefix).map_or_else(open, Bytes::from);
+        KeyRange { key: prefix.clone(), end }
+    }
+
+    pub fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        let start = Bound::Included(self.key.as_ref());
+        match self.end.as_ref() {
+            b"" => (start, Bound::Included(self.key.as_ref())),
+            b"\0" => (start, Bound::Unbounded),
+            end => (start, Bound::Excluded(end)),
+        }
+    }
+
+    pub fn contains(&self, key: &[u8]) -> bool {
+        match self.end.as_ref() {
+            b"" => key == self.key.as_ref(),
+            b"\0" => key >= self.key.as_ref(),
+            end => key >= self.key.as_ref() && key < end,
+        }
+    }
+
+    /// Ends before it begins: nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        !matches!(self.end.as_ref(), b"" | b"\0") && self.end <= self.key
+    }
+}
+
+/// The first byte string after everything that starts with `prefix`; none after `ff ff …`.
+fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|b| *b != 0xff)?;
+    let mut end = prefix.get(..=last)?.to_vec();
+    *end.last_mut()? += 1;
+    Some(end)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SortBy {
+    #[default]
+    Key,
+    Version,
+    Create,
+    Modified,
+    Value,
+}
+
+/// etcd's range request. Zero means no bound for `limit`, `revision` and the four limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeQuery {
+    pub range: KeyRange,
+    pub limit: i64,
+    pub revision: Revision,
+    pub sort_by: SortBy,
+    pub descending: bool,
+    pub count_only: bool,
+    pub min_modified: Revision,
+    pub max_modified: Revision,
+    pub min_create: Revision,
+    pub max_create: Revision,
+}
+
+impl RangeQuery {
+    pub fn new(range: KeyRange) -> RangeQuery {
+        RangeQuery {
+            range,
+            limit: 0,
+            revision: 0,
+            sort_by: SortBy::Key,
+            descending: false,
+            count_only: false,
+            min_modified: 0,
+            max_modified: 0,
+            min_create: 0,
+            max_create: 0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RangeResult {
+    pub rows: Vec<(Key, Arc<KeyRow>)>,
+    pub more: bool,
+    /// Keys in the range, whatever `limit` and the limits of revision cut away.
+    pub count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RangeError {
+    #[error("revision {asked} has been compacted, history begins at {compacted}")]
+    Compacted { asked: Revision, compacted: Revision },
+    #[error("revision {asked} is in the future, the newest is {current}")]
+    Future { asked: Revision, current: Revision },
+    #[error("this agent keeps no history")]
+    NoHistory,
+}
+
+impl State {
+    pub fn key(&self, key: &[u8]) -> Option<&Arc<KeyRow>> {
+        self.keys.get(key)
+    }
+
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Current keys of a range in order.
+    pub fn keys_in<'a>(
+        &'a self,
+        range: &'a KeyRange,
+    ) -> impl Iterator<Item = (&'a Key, &'a Arc<KeyRow>)> {
+        let bounds = if range.is_empty() {
+            // A range that ends before it begins would panic in the map.
+            (Bound::Included(&b""[..]), Bound::Excluded(&b""[..]))
+        } else {
+            range.bounds()
+        };
+        self.keys.range::<_, [u8]>(bounds)
+    }
+
+    pub fn keys_with_prefix<'a>(
+        &'a self,
+        prefix: &'a [u8],
+    ) -> impl Iterator<Item = (&'a Key, &'a Arc<KeyRow>)> {
+        self.keys
+            .range::<_, [u8]>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
+    /// The revision a blocking query on one key answers with: its own, else its deletion's, else
+    /// the key space's.
+    pub fn key_index(&self, key: &[u8]) -> Revision {
+        match (self.keys.get(key), self.tombstones.get(key)) {
+            (Some(row), _) => row.modified,
+            (None, Some(tombstone)) => tombstone.revision.max(self.floor),
+            (None, None) => self.revision,
+        }
+    }
+
+    /// The same for a prefix: the newest write or remembered deletion under it, else the key
+    /// space's revision.
+    pub fn prefix_index(&self, prefix: &[u8]) -> Revision {
+        let written = self.keys_with_prefix(prefix).map(|(_, row)| row.modified).max();
+        let deleted = self
+            .tombstones
+            .range::<_, [u8]>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(_, tombstone)| tombstone.revision)
+            .max();
+        match written.max(deleted) {
+            Some(revision) => revision.max(self.floor),
+            None => self.revision,
+        }
+    }
+
+    /// A blocking query whose index is below this cannot know what it missed.
+    pub fn deletion_floor(&self) -> Revision {
+        self.floor
+    }
+
+    /// etcd's range, now or at a past revision.
+    pub fn range(&self, query: &RangeQuery) -> Result<RangeResult, RangeError> {
+        let current = self.revision;
+        if query.revision > current {
+            return Err(RangeError::Future { asked: query.revision, current });
+        }
+        if query.range.is_empty() {
+            return Ok(RangeResult::default());
+        }
+        if query.revision <= 0 || query.revision == current {
+            if query.count_only {
+                let count = self.keys_in(&query.range).count() as u64;
+                return Ok(RangeResult { count, ..RangeResult::default() });
+            }
+            let rows = self.keys_in(&query.range).map(|(k, r)| (k.clone(), r.clone()));
+            return Ok(select(query, rows));
+        }
+        let history = self.history.as_ref().ok_or(RangeError::NoHistory)?;
+        if query.revision < history.compacted() {
+            let compacted = history.compacted();
+            return Err(RangeError::Compacted { asked: query.revision, compacted });
+        }
+        Ok(select(query, history.rows_at(&query.range, query.revision)))
+    }
+}
+
+/// Filters, sorts and cuts as etcd does: `count` counts before the filters, `more` after.
+fn select(query: &RangeQuery, rows: impl Iterator<Item = (Key, Arc<KeyRow>)>) -> RangeResult {
+    let mut count = 0;
+    let mut chosen: Vec<(Key, Arc<KeyRow>)> = Vec::new();
+    let limit = usize::try_from(query.limit).ok().filter(|limit| *limit > 0);
+    let filtered = query.min_modified > 0
+        || query.max_modified > 0
+        || query.min_create > 0
+        || query.max_create > 0;
+    // In key order the first `limit` rows are the answer: the rest need only be counted.
+    let in_order = query.sort_by == SortBy::Key && !query.descending && !filtered;
+    for (key, row) in rows {
+        count += 1;
+        if query.count_only || (in_order && limit.is_some_and(|limit| chosen.len() >= limit)) {
+            continue;
+        }
+        if passes(query, &row) {
+            chosen.push((key, row));
+        }
+    }
+    if !in_order {
+        sort(query, &mut chosen);
+    }
+    let mut more = in_order && !query.count_only && count > chosen.len() as u64;
+    if let Some(limit) = limit
+        && chosen.len() > limit
+    {
+        chosen.truncate(limit);
+        more = true;
+    }
+    RangeResult { rows: chosen, more, count }
+}
+
+fn passes(query: &RangeQuery, row: &KeyRow) -> bool {
+    let within = |value, min, max| (min <= 0 || value >= min) && (max <= 0 || value <= max);
+    within(row.modified, query.min_modified, query.max_modified)
+        && within(row.create, query.min_create, query.max_create)
+}
+
+fn sort(query: &RangeQuery, rows: &mut [(Key, Arc<KeyRow>)]) {
+    rows.sort_by(|(left_key, left), (right_key, right)| {
+        let order = match query.sort_by {
+            SortBy::Key => left_key.cmp(right_key),
+            SortBy::Version => left.version.cmp(&right.version),
+            SortBy::Create => left.create.cmp(&right.create),
+            SortBy::Modified => left.modified.cmp(&right.modified),
+            SortBy::Value => left.value.cmp(&right.value),
+        };
+        if query.descending { order.reverse() } else { order }
+    });
+}

@@ -1,0 +1,169 @@
+//! The cluster's truth: `apply` decides, `absorb` alone mutates; queries; the snapshot format.
+//!
+//! Pure: no clock, no I/O, no random numbers. A clone is O(1) and shares everything, so a reader
+//! never holds up the writer.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod absorb;
+mod apply;
+mod change;
+mod command;
+mod history;
+mod keys;
+mod rows;
+mod snapshot;
+mod view;
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp};
+
+pub use change::{Change, Changes};
+pub use command::{
+    Admission, CatalogOp, Command, DeleteRange, Founding, KvCommand, Outcome, Proposal, Put,
+    Refusal,
+};
+pub use history::{History, KeyEvent, RevisionLog};
+pub use keys::{KeyRange, RangeError, RangeQuery, RangeResult, SortBy};
+pub use rows::{
+    CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeDef,
+    NodeRow, Settings, Tombstone,
+};
+pub use snapshot::{Part, SnapshotError};
+pub use view::{InstanceView, PRESENCE_CHECK};
+
+/// The level of `apply` that this build speaks at most.
+pub const LEVEL: u32 = 1;
+
+/// Everything at one point of the log. Rows are private: only `absorb` writes them.
+#[derive(Clone)]
+pub struct State {
+    applied: Applied,
+    stamp: Stamp,
+    index: Index,
+    revision: Revision,
+    /// Deletions up to here are forgotten.
+    floor: Revision,
+    identity: Identity,
+    members: OrdMap<NodeId, Arc<Member>>,
+    keys: OrdMap<Key, Arc<KeyRow>>,
+    tombstones: OrdMap<Key, Tombstone>,
+    leases: OrdMap<LeaseId, LeaseRow>,
+    catalog: Catalog,
+    /// Derived: the keys that hang on each lease.
+    lease_keys: OrdMap<LeaseId, OrdSet<Key>>,
+    /// Server part: the past of the key space. Edges keep none.
+    history: Option<History>,
+}
+
+/// Nodes, instances and checks, with what is derived from them to find and to wake.
+#[derive(Clone, Default)]
+struct Catalog {
+    nodes: OrdMap<Folded, Arc<NodeRow>>,
+    instances: OrdMap<InstanceKey, Arc<InstanceRow>>,
+    checks: OrdMap<CheckKey, Arc<CheckRow>>,
+    /// Derived: a service's instances and its two indexes.
+    services: OrdMap<Folded, ServiceEntry>,
+    /// Derived: the checks of an instance; id "" stands for the node itself.
+    checks_of: OrdMap<InstanceKey, Arc<[Arc<CheckRow>]>>,
+    indexes: CatalogIndexes,
+}
+
+#[derive(Clone, Default)]
+struct ServiceEntry {
+    instances: OrdSet<InstanceKey>,
+    /// Last change of an instance or of a node's address under it.
+    catalog_index: Index,
+    /// The same, and of any check that counts for it.
+    health_index: Index,
+}
+
+/// The last index at which each table changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct CatalogIndexes {
+    nodes: Index,
+    services: Index,
+    checks: Index,
+    /// A service lost its last instance.
+    extinction: Index,
+}
+
+impl State {
+    /// The state of a cluster that is not founded. `History` is kept by servers only.
+    pub fn new(part: Part) -> State {
+        State {
+            applied: Applied::default(),
+            stamp: Stamp::default(),
+            index: 0,
+            revision: 1,
+            floor: 0,
+            identity: Identity::default(),
+            members: OrdMap::new(),
+            keys: OrdMap::new(),
+            tombstones: OrdMap::new(),
+            leases: OrdMap::new(),
+            catalog: Catalog::default(),
+            lease_keys: OrdMap::new(),
+            history: match part {
+                Part::Server => Some(History::default()),
+                Part::Shared => None,
+            },
+        }
+    }
+
+    /// The log position of the last entry in this state.
+    pub fn applied(&self) -> Applied {
+        self.applied
+    }
+
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    pub fn index(&self) -> Index {
+        self.index
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub fn is_founded(&self) -> bool {
+        self.identity.cluster != 0
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.members.values()
+    }
+
+    pub fn member(&self, id: NodeId) -> Option<&Arc<Member>> {
+        self.members.get(&id)
+    }
+
+    pub fn member_named(&self, name: &str) -> Option<&Arc<Member>> {
+        self.members.values().find(|m| m.name.as_str().eq_ignore_ascii_case(name))
+    }
+
+    pub fn lease(&self, id: LeaseId) -> Option<&LeaseRow> {
+        self.leases.get(&id)
+    }
+
+    pub fn leases(&self) -> impl Iterator<Item = &LeaseRow> {
+        self.leases.values()
+    }
+
+    pub fn lease_keys(&self, id: LeaseId) -> impl Iterator<Item = &Key> {
+        self.lease_keys.get(&id).into_iter().flat_map(|keys| keys.iter())
+    }
+
+    /// The past of the key space; none on an edge.
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_ref()
+    }
+}

@@ -1,0 +1,145 @@
+//! The rows of the state: everything a command can put or delete.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    CheckDef, Folded, Health, Index, LeaseId, NodeId, Revision, ServiceDef, Source, Stamp,
+};
+
+/// A key: any bytes, 1 to `limits::KEY`.
+pub type Key = Bytes;
+
+/// A key's current version, the same under both APIs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRow {
+    pub value: Bytes,
+    /// The revision that created the key.
+    pub create: Revision,
+    /// The revision that last wrote it.
+    pub modified: Revision,
+    /// Writes since creation, from 1.
+    pub version: i64,
+    pub lease: LeaseId,
+    /// Consul's flags; etcd does not see them.
+    pub flags: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRow {
+    pub id: LeaseId,
+    /// Granted time to live: a lower bound, counted by the leader.
+    pub ttl: Duration,
+    pub index: Index,
+}
+
+/// Where a node is and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeDef {
+    pub name: Arc<str>,
+    /// The agent that lives there; none for a node that was only registered by catalog.
+    pub agent: Option<NodeId>,
+    /// Consul's node id, a UUID; empty where none was given.
+    pub uuid: String,
+    pub address: Arc<str>,
+    pub tagged_addresses: BTreeMap<String, String>,
+    pub meta: BTreeMap<String, String>,
+    /// How long its agent may be silent before the node counts as dead.
+    pub presence_ttl: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRow {
+    pub def: NodeDef,
+    pub create: Index,
+    pub modified: Index,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceRow {
+    /// The node's name as stored in its row's key.
+    pub node: Folded,
+    pub def: ServiceDef,
+    pub source: Source,
+    pub create: Index,
+    pub modified: Index,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRow {
+    pub node: Folded,
+    pub def: CheckDef,
+    pub status: Health,
+    pub output: String,
+    pub source: Source,
+    pub create: Index,
+    pub modified: Index,
+}
+
+/// A deletion, remembered so that a blocking query on its prefix wakes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    pub revision: Revision,
+    pub at: Stamp,
+}
+
+/// Settings of the whole cluster, logged at founding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Servers that vote, where there are enough.
+    pub voters: u32,
+    /// Servers that stand by as learners.
+    pub standbys: u32,
+    /// How long a node that was lost stays in the catalog before it is removed.
+    pub node_grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { voters: 3, standbys: 1, node_grace: Duration::from_secs(600) }
+    }
+}
+
+/// What there is one of: who the cluster is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Identity {
+    /// Drawn at founding; 0 until then.
+    pub cluster: u128,
+    /// Changes with a restore, so that followers drop what they have.
+    pub lineage: u64,
+    /// The version of `apply` in force.
+    pub level: u32,
+    /// The next member's id.
+    pub next_node: u64,
+    pub settings: Settings,
+}
+
+/// Names an instance: a node and an id on it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InstanceKey {
+    pub node: Folded,
+    pub id: Arc<str>,
+}
+
+impl InstanceKey {
+    pub fn new(node: &Folded, id: &str) -> InstanceKey {
+        InstanceKey { node: node.clone(), id: id.into() }
+    }
+}
+
+/// Names a check: a node and an id on it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CheckKey {
+    pub node: Folded,
+    pub id: Arc<str>,
+}
+
+impl CheckKey {
+    pub fn new(node: &Folded, id: &str) -> CheckKey {
+        CheckKey { node: node.clone(), id: id.into() }
+    }
+}

@@ -1,0 +1,193 @@
+//! The one view of services that DNS, HTTP, balancing and templates share.
+
+use std::sync::Arc;
+
+use crate::model::{Endpoint, Folded, Health, Index};
+
+use super::State;
+use super::rows::{CheckKey, CheckRow, InstanceKey, InstanceRow, NodeRow};
+
+/// The id of the check that follows an agent's heartbeat: the name Consul's clients know.
+pub const PRESENCE_CHECK: &str = "serfHealth";
+
+/// An instance with its node and all the checks that count for it.
+#[derive(Debug, Clone, Copy)]
+pub struct InstanceView<'a> {
+    pub instance: &'a Arc<InstanceRow>,
+    pub node: &'a Arc<NodeRow>,
+    pub node_checks: &'a [Arc<CheckRow>],
+    pub checks: &'a [Arc<CheckRow>],
+}
+
+impl<'a> InstanceView<'a> {
+    /// The worst of its own and its node's checks.
+    pub fn health(&self) -> Health {
+        Health::worst(self.all_checks().map(|check| check.status))
+    }
+
+    pub fn all_checks(&self) -> impl Iterator<Item = &'a Arc<CheckRow>> + use<'a> {
+        self.node_checks.iter().chain(self.checks)
+    }
+
+    /// Its own address, else its node's: an IP address or a host name.
+    pub fn address(&self) -> &'a Arc<str> {
+        let own = &self.instance.def.address;
+        if own.is_empty() { &self.node.def.address } else { own }
+    }
+
+    pub fn weight(&self) -> u16 {
+        self.instance.def.weights.at(self.health())
+    }
+
+    /// Where to connect to; none where the port cannot be one.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        let port = u16::try_from(self.instance.def.port).ok().filter(|port| *port != 0)?;
+        Some(Endpoint {
+            node: self.node.def.name.clone(),
+            id: self.instance.def.id.clone(),
+            host: self.address().clone(),
+            port,
+            weight: self.weight(),
+        })
+    }
+}
+
+impl State {
+    /// All instances of a service, whatever their health, ordered by node and id.
+    pub fn instances<'a>(&'a self, service: &str) -> impl Iterator<Item = InstanceView<'a>> {
+        let entry = self.catalog.services.get(&Folded::new(service));
+        let keys = entry.into_iter().flat_map(|entry| entry.instances.iter());
+        keys.filter_map(|key| self.instance_view(key))
+    }
+
+    /// The instances that may be given traffic: those not critical.
+    pub fn healthy<'a>(
+        &'a self,
+        service: &str,
+        tag: Option<&'a str>,
+    ) -> impl Iterator<Item = InstanceView<'a>> {
+        self.instances(service)
+            .filter(move |view| tag.is_none_or(|tag| view.instance.def.has_tag(tag)))
+            .filter(|view| view.health() != Health::Critical)
+    }
+
+    pub fn instance_view(&self, key: &InstanceKey) -> Option<InstanceView<'_>> {
+        let instance = self.catalog.instances.get(key)?;
+        let node = self.catalog.nodes.get(&key.node)?;
+        Some(InstanceView {
+            instance,
+            node,
+            node_checks: self.checks_of(&key.node, ""),
+            checks: self.checks_of(&key.node, &key.id),
+        })
+    }
+
+    /// The checks of one instance; id "" gives those of the node itself.
+    pub fn checks_of(&self, node: &Folded, id: &str) -> &[Arc<CheckRow>] {
+        self.catalog.checks_of.get(&InstanceKey::new(node, id)).map_or(&[], |checks| checks)
+    }
+
+    /// Names of all services, folded, in order.
+    pub fn service_names(&self) -> impl Iterator<Item = &Folded> {
+        self.catalog.services.keys()
+    }
+
+    pub fn has_service(&self, service: &str) -> bool {
+        self.catalog.services.contains_key(&Folded::new(service))
+    }
+
+    /// Every service's name as stored, with the tags of all its instances, sorted.
+    pub fn services(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+        let mut services = Vec::new();
+        for (folded, entry) in &self.catalog.services {
+            let rows = entry.instances.iter().filter_map(|key| self.catalog.instances.get(key));
+            let mut name = None;
+            let mut tags: Vec<Arc<str>> = Vec::new();
+            for row in rows {
+                name.get_or_insert_with(|| row.def.name.clone());
+                tags.extend(row.def.tags.iter().cloned());
+            }
+            tags.sort();
+            tags.dedup();
+            services.push((name.unwrap_or_else(|| folded.as_str().into()), tags));
+        }
+        services
+    }
+
+    pub fn node(&self, name: &str) -> Option<&Arc<NodeRow>> {
+        self.catalog.nodes.get(&Folded::new(name))
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = (&Folded, &Arc<NodeRow>)> {
+        self.catalog.nodes.iter()
+    }
+
+    pub fn instances_on_node(&self, node: &Folded) -> impl Iterator<Item = &Arc<InstanceRow>> {
+        let node = node.clone();
+        self.catalog
+            .instances
+            .range(InstanceKey::new(&node, "")..)
+            .take_while(move |(key, _)| key.node == node)
+            .map(|(_, row)| row)
+    }
+
+    pub fn checks_on_node(&self, node: &Folded) -> impl Iterator<Item = &Arc<CheckRow>> {
+        let node = node.clone();
+        self.catalog
+            .checks
+            .range(CheckKey::new(&node, "")..)
+            .take_while(move |(key, _)| key.node == node)
+            .map(|(_, row)| row)
+    }
+
+    pub fn instance(&self, node: &Folded, id: &str) -> Option<&Arc<InstanceRow>> {
+        self.catalog.instances.get(&InstanceKey::new(node, id))
+    }
+
+    pub fn check(&self, node: &Folded, id: &str) -> Option<&Arc<CheckRow>> {
+        self.catalog.checks.get(&CheckKey::new(node, id))
+    }
+
+    pub fn checks(&self) -> impl Iterator<Item = &Arc<CheckRow>> {
+        self.catalog.checks.values()
+    }
+
+    /// What `catalog/nodes` answers with as its index.
+    pub fn nodes_index(&self) -> Index {
+        self.catalog.indexes.nodes
+    }
+
+    /// What `catalog/services` answers with as its index.
+    pub fn services_index(&self) -> Index {
+        self.catalog.indexes.services
+    }
+
+    /// What `health/state` answers with as its index.
+    pub fn checks_index(&self) -> Index {
+        self.catalog.indexes.checks
+    }
+
+    /// What `catalog/service/:name` answers with: of an unknown service the last extinction of
+    /// any, so that changes of others do not wake who waits for it.
+    pub fn service_catalog_index(&self, service: &str) -> Index {
+        match self.catalog.services.get(&Folded::new(service)) {
+            Some(entry) => entry.catalog_index,
+            None => self.absent_service_index(),
+        }
+    }
+
+    /// What `health/service/:name` answers with.
+    pub fn service_health_index(&self, service: &str) -> Index {
+        match self.catalog.services.get(&Folded::new(service)) {
+            Some(entry) => entry.health_index,
+            None => self.absent_service_index(),
+        }
+    }
+
+    fn absent_service_index(&self) -> Index {
+        match self.catalog.indexes {
+            indexes if indexes.extinction > 0 => indexes.extinction,
+            indexes => indexes.services,
+        }
+    }
+}
