@@ -3,11 +3,13 @@
 mod backoff;
 mod board;
 mod gates;
+mod life;
 mod shutdown;
 mod tasks;
 
 pub use backoff::Backoff;
 pub use board::{Board, Entry, Level};
 pub use gates::{Gate, Gates};
+pub use life::Life;
 pub use shutdown::Shutdown;
 pub use tasks::Tasks;
