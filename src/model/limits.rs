@@ -34,6 +34,14 @@ pub const WAIT_MAX: Duration = Duration::from_secs(600);
 pub const PEER_FRAME: usize = 32 * 1024 * 1024;
 /// Requests under way on one connection between agents.
 pub const PEER_IN_FLIGHT: usize = 8 * 1024;
+/// Open connections from other agents.
+pub const PEER_CONNECTIONS: usize = 32 * 1024;
+/// How long an agent may take to be connected to.
+pub const PEER_CONNECT: Duration = Duration::from_secs(1);
+/// How long who connects to the agents' port may take to say hello.
+pub const PEER_HELLO: Duration = Duration::from_secs(5);
+/// How long to wait when no connection can be accepted.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Proposals waiting for the log on one server.
 pub const PROPOSALS_IN_FLIGHT: usize = 16 * 1024;
 /// Commands in one batch of the log.

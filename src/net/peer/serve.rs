@@ -1,0 +1,191 @@
+//! Takes connections from other agents and answers what they ask.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::interval;
+
+use crate::lifecycle::{Shutdown, Tasks};
+use crate::model::limits;
+
+use super::stream::Pushes;
+use super::wire::{self, Frame, Kind, Reader, Writer};
+use super::{Handler, Purpose, Refused, Streamer};
+
+/// What is served under a purpose.
+#[derive(Clone)]
+pub enum Service {
+    Calls(Handler),
+    Stream(Streamer),
+}
+
+/// Accepts until the shutdown begins; connections that are open then are cut.
+pub fn serve(
+    listener: TcpListener,
+    services: BTreeMap<Purpose, Service>,
+    tasks: &Tasks,
+    shutdown: &Shutdown,
+) {
+    let services = Arc::new(services);
+    let (spawner, stop) = (tasks.clone(), shutdown.clone());
+    let room = Arc::new(Semaphore::new(limits::PEER_CONNECTIONS));
+    tasks.spawn("peer accept", async move {
+        let accept = async {
+            loop {
+                let Ok(permit) = room.clone().acquire_owned().await else { return };
+                let (stream, from) = match listener.accept().await {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Mostly too many open files: wait for some to close.
+                        tracing::warn!(%error, "cannot accept a connection of an agent");
+                        tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                };
+                let (services, stop) = (services.clone(), stop.clone());
+                spawner.spawn("peer connection", async move {
+                    stop.or(connection(stream, from, &services)).await;
+                    drop(permit);
+                });
+            }
+        };
+        stop.or(accept).await;
+    });
+}
+
+async fn connection(stream: TcpStream, from: SocketAddr, services: &BTreeMap<Purpose, Service>) {
+    let accepted = wire::accept(stream, |purpose| services.contains_key(&purpose)).await;
+    let (purpose, reader, writer) = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            tracing::warn!(%from, %error, "refused a connection to the agents' port");
+            return;
+        }
+    };
+    let ended = match services.get(&purpose) {
+        Some(Service::Calls(handler)) => answer_calls(reader, writer, handler).await,
+        Some(Service::Stream(streamer)) => push_stream(reader, writer, streamer).await,
+        None => Ok(()),
+    };
+    match ended {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(%from, ?purpose, %error, "an agent sent garbage: connection closed");
+        }
+        Err(error) => tracing::debug!(%from, ?purpose, %error, "an agent's connection broke"),
+        Ok(()) => {}
+    }
+}
+
+async fn answer_calls(reader: Reader, writer: Writer, handler: &Handler) -> io::Result<()> {
+    // Bounded by the calls under way: none is read before its answer has a place.
+    let room = Arc::new(Semaphore::new(limits::PEER_IN_FLIGHT));
+    let (answers, queue) = mpsc::unbounded_channel();
+    tokio::select! {
+        ended = handle_calls(reader, handler, &room, answers) => ended,
+        ended = write_answers(writer, queue) => ended,
+    }
+}
+
+struct Answer {
+    frame: Frame,
+    _permit: OwnedSemaphorePermit,
+}
+
+async fn handle_calls(
+    mut reader: Reader,
+    handler: &Handler,
+    room: &Arc<Semaphore>,
+    answers: mpsc::UnboundedSender<Answer>,
+) -> io::Result<()> {
+    let mut running = FuturesUnordered::new();
+    // Requests in hand: several large ones must not pile up.
+    let mut bytes = 0;
+    loop {
+        let (full, heavy) = (room.available_permits() == 0, bytes >= limits::PEER_FRAME);
+        let frame = tokio::select! {
+            Some((length, answer)) = running.next(), if !running.is_empty() => {
+                bytes -= length;
+                let _ = answers.send(answer);
+                continue;
+            }
+            frame = reader.next(), if !full && !heavy => frame?,
+            // Answers that were written make room.
+            permit = room.acquire(), if full => {
+                drop(permit);
+                continue;
+            }
+        };
+        let Some(frame) = frame else { return Ok(()) };
+        match frame.kind {
+            Kind::Ping => continue,
+            Kind::Request => {}
+            kind => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{kind:?}"))),
+        }
+        let Ok(permit) = room.clone().acquire_owned().await else { return Ok(()) };
+        let (id, length) = (frame.id, frame.body.len());
+        let mut handled = handler(frame.body);
+        match futures::poll!(&mut handled) {
+            Poll::Ready(result) => {
+                let _ = answers.send(Answer { frame: answer(id, result), _permit: permit });
+            }
+            Poll::Pending => {
+                bytes += length;
+                running.push(async move {
+                    let frame = answer(id, handled.await);
+                    (length, Answer { frame, _permit: permit })
+                });
+            }
+        }
+    }
+}
+
+fn answer(id: u64, result: Result<Bytes, Refused>) -> Frame {
+    match result {
+        Ok(body) if wire::fits(&body) => Frame::new(Kind::Answer, id, body),
+        Ok(body) => {
+            // It was handled, so it must not be called refused: the caller learns nothing.
+            tracing::error!(bytes = body.len(), "an answer to an agent is too long");
+            Frame::new(Kind::Answer, id, Bytes::new())
+        }
+        Err(Refused(why)) => Frame::new(Kind::Refused, id, why.into()),
+    }
+}
+
+async fn write_answers(
+    mut writer: Writer,
+    mut queue: mpsc::UnboundedReceiver<Answer>,
+) -> io::Result<()> {
+    const BATCH: usize = 256;
+    let mut batch = Vec::new();
+    let mut ping = interval(wire::PING);
+    loop {
+        tokio::select! {
+            taken = queue.recv_many(&mut batch, BATCH) => if taken == 0 {
+                return Ok(());
+            },
+            _ = ping.tick() => writer.put(&Frame::new(Kind::Ping, 0, Bytes::new())).await?,
+        }
+        for answer in &batch {
+            writer.put(&answer.frame).await?;
+        }
+        writer.flush().await?;
+        batch.clear();
+    }
+}
+
+async fn push_stream(mut reader: Reader, writer: Writer, streamer: &Streamer) -> io::Result<()> {
+    let Some(first) = reader.next().await? else { return Ok(()) };
+    if first.kind != Kind::Request {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    streamer(first.body, Pushes::new(writer)).await;
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! A connection on which one side pushes: the follower asks once, then only listens.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::Purpose;
+use super::wire::{self, Frame, Kind, Reader, Writer};
+
+/// A listener that takes nothing for this long is cut off.
+const STALLED: Duration = Duration::from_secs(10);
+
+/// The pushing side.
+pub struct Pushes {
+    writer: Writer,
+}
+
+impl Pushes {
+    pub(super) fn new(writer: Writer) -> Pushes {
+        Pushes { writer }
+    }
+
+    /// Sends one frame; waits while the other side is slow, and fails once it is gone.
+    pub async fn push(&mut self, body: Bytes) -> io::Result<()> {
+        self.push_all([body]).await
+    }
+
+    /// Sends frames in one go.
+    pub async fn push_all(&mut self, bodies: impl IntoIterator<Item = Bytes>) -> io::Result<()> {
+        let send = async {
+            for body in bodies {
+                self.writer.put(&Frame::new(Kind::Push, 0, body)).await?;
+            }
+            self.writer.flush().await
+        };
+        timeout(STALLED, send).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// The listening side.
+pub struct Pushed {
+    reader: Reader,
+    /// Kept: its drop would tell the other side that this one is gone.
+    _writer: Writer,
+}
+
+impl Pushed {
+    /// The next frame; none once the other side has closed. May be dropped and called again.
+    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        match self.reader.next().await? {
+            Some(frame) if frame.kind == Kind::Push => Ok(Some(frame.body)),
+            Some(frame) => {
+                let why = format!("{:?} on a stream", frame.kind);
+                Err(io::Error::new(io::ErrorKind::InvalidData, why))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// Asks the agent at `to` for a stream.
+pub async fn open_stream(to: SocketAddr, purpose: Purpose, ask: Bytes) -> io::Result<Pushed> {
+    let (reader, mut writer) = wire::connect(to, purpose).await?;
+    writer.send(&Frame::new(Kind::Request, 0, ask)).await?;
+    Ok(Pushed { reader, _writer: writer })
+}

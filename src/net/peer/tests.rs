@@ -1,0 +1,214 @@
+//! Agents call and stream over loopback; strangers knock.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{CallError, Handler, Links, Purpose, Pushes, Refused, Service, open_stream, serve};
+use crate::lifecycle::{Shutdown, Tasks};
+use crate::net::bind_tcp;
+
+const SOON: Duration = Duration::from_secs(5);
+
+struct Server {
+    addr: SocketAddr,
+    tasks: Tasks,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    fn start(at: &str, service: Service) -> Server {
+        let listener = bind_tcp("test", at.parse().unwrap()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (tasks, shutdown) = (Tasks::default(), Shutdown::default());
+        let services = BTreeMap::from([(Purpose::Door, service)]);
+        serve(listener, services, &tasks, &shutdown);
+        Server { addr, tasks, shutdown }
+    }
+
+    async fn stop(&self) {
+        self.shutdown.begin();
+        assert!(self.tasks.join(SOON).await, "all tasks end");
+    }
+}
+
+fn calls(
+    handler: impl Fn(Bytes) -> futures::future::BoxFuture<'static, Result<Bytes, Refused>>
+    + Send
+    + Sync
+    + 'static,
+) -> Service {
+    let handler: Handler = Arc::new(handler);
+    Service::Calls(handler)
+}
+
+fn echo() -> Service {
+    calls(|body| async move { Ok(body) }.boxed())
+}
+
+fn links() -> Links {
+    Links::new(&Tasks::default(), &Shutdown::default())
+}
+
+async fn call(links: &Links, to: SocketAddr, body: &[u8]) -> Result<Bytes, CallError> {
+    links.call(to, Purpose::Door, Bytes::copy_from_slice(body), SOON).await
+}
+
+#[tokio::test]
+async fn many_calls_share_a_connection_and_each_gets_its_own_answer() {
+    let server = Server::start("127.0.0.1:0", echo());
+    let links = links();
+    let all = (0..500u32).map(|n| {
+        let call = links.call(server.addr, Purpose::Door, n.to_le_bytes().to_vec().into(), SOON);
+        async move { assert_eq!(call.await.unwrap().as_ref(), n.to_le_bytes()) }
+    });
+    futures::future::join_all(all).await;
+    let large = vec![7; 3 << 20];
+    assert_eq!(call(&links, server.addr, &large).await.unwrap(), large);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn handling_begins_in_the_order_of_the_calls_and_ends_in_any() {
+    let begun = Arc::new(Mutex::new(Vec::new()));
+    let seen = begun.clone();
+    let server = Server::start(
+        "127.0.0.1:0",
+        calls(move |body| {
+            let seen = seen.clone();
+            async move {
+                seen.lock().unwrap().push(body[0]);
+                // Earlier calls take longer than later ones.
+                tokio::time::sleep(Duration::from_millis(u64::from(50 - body[0]))).await;
+                Ok(body)
+            }
+            .boxed()
+        }),
+    );
+    let (links, finished) = (links(), Mutex::new(Vec::new()));
+    // Futures are polled backwards: what counts is when the calls were made.
+    let mut all: Vec<_> =
+        (0..50u8).map(|n| links.call(server.addr, Purpose::Door, vec![n].into(), SOON)).collect();
+    all.reverse();
+    let all = all.into_iter().map(|call| async {
+        let answer = call.await.unwrap();
+        finished.lock().unwrap().push(answer[0]);
+    });
+    futures::future::join_all(all).await;
+    assert_eq!(*begun.lock().unwrap(), (0..50).collect::<Vec<u8>>());
+    assert_eq!(finished.lock().unwrap().last(), Some(&0), "answers overtake each other");
+}
+
+#[tokio::test]
+async fn what_cannot_have_been_handled_is_not_sent() {
+    let nobody = bind_tcp("test", "127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = nobody.local_addr().unwrap();
+    drop(nobody);
+    let links = links();
+    assert!(matches!(call(&links, addr, b"x").await, Err(CallError::NotSent(_))));
+
+    let refusing = calls(|_| async { Err(Refused("not yet".to_owned())) }.boxed());
+    let server = Server::start("127.0.0.1:0", refusing);
+    let refused = call(&links, server.addr, b"x").await;
+    assert_eq!(refused, Err(CallError::NotSent("not yet".to_owned())));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_written_and_not_answered_is_lost() {
+    let silent = calls(|_| futures::future::pending().boxed());
+    let server = Server::start("127.0.0.1:0", silent);
+    let links = links();
+    let within = Duration::from_millis(50);
+    let late = links.call(server.addr, Purpose::Door, Bytes::from_static(b"x"), within).await;
+    assert!(matches!(late, Err(CallError::Lost(_))), "{late:?}");
+    let cut = tokio::spawn(links.call(server.addr, Purpose::Door, Bytes::new(), SOON));
+    let again = links.call(server.addr, Purpose::Door, Bytes::new(), within).await;
+    assert!(matches!(again, Err(CallError::Lost(_))), "the call before it was written too");
+    server.stop().await;
+    let cut = cut.await.unwrap();
+    assert!(matches!(cut, Err(CallError::Lost(_))), "{cut:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_comes_back_is_found_again() {
+    let server = Server::start("127.0.0.1:0", echo());
+    let links = links();
+    assert!(call(&links, server.addr, b"x").await.is_ok());
+    server.stop().await;
+    assert!(call(&links, server.addr, b"x").await.is_err());
+    let server = Server::start(&server.addr.to_string(), echo());
+    let found = async {
+        while call(&links, server.addr, b"x").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, found).await.expect("found again");
+}
+
+#[tokio::test]
+async fn strangers_are_shown_the_door_and_nobody_else_notices() {
+    let server = Server::start("127.0.0.1:0", echo());
+    let links = links();
+    assert!(call(&links, server.addr, b"x").await.is_ok());
+    let strangers: [&[u8]; 5] = [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        &[0; 64],
+        &[0xff; 64],
+        // The right length and kind, but not our magic.
+        b"\x14\0\0\0\x01\0\0\0\0\0\0\0\0notremora\x01\0\x03",
+        // Another protocol version.
+        b"\x14\0\0\0\x01\0\0\0\0\0\0\0\0rmrpeer\0\x09\0\x03",
+    ];
+    for bytes in strangers {
+        let mut stream = TcpStream::connect(server.addr).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset counts: the server closed with bytes of ours unread.
+        let _ = stream.read_to_end(&mut answer).await;
+        assert_eq!(answer, b"", "closed without a word");
+    }
+    let purpose = links.call(server.addr, Purpose::Raft, Bytes::new(), SOON).await;
+    assert!(matches!(purpose, Err(CallError::NotSent(_))), "not served there: {purpose:?}");
+    assert!(call(&links, server.addr, b"x").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_stream_brings_everything_in_order_and_ends() {
+    let count = |ask: Bytes, mut pushes: Pushes| {
+        async move {
+            for n in 0..ask[0] {
+                pushes.push(vec![n].into()).await.unwrap();
+            }
+        }
+        .boxed()
+    };
+    let server = Server::start("127.0.0.1:0", Service::Stream(Arc::new(count)));
+    let mut pushed =
+        open_stream(server.addr, Purpose::Door, Bytes::from_static(&[9])).await.unwrap();
+    for n in 0..9 {
+        assert_eq!(pushed.next().await.unwrap().unwrap(), vec![n]);
+    }
+    assert_eq!(pushed.next().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn too_much_at_once_is_refused_before_it_is_sent() {
+    let server = Server::start("127.0.0.1:0", calls(|_| futures::future::pending().boxed()));
+    let links = links();
+    let waiting: Vec<_> = (0..crate::model::limits::PEER_IN_FLIGHT)
+        .map(|_| links.call(server.addr, Purpose::Door, Bytes::new(), SOON))
+        .collect();
+    let refused = call(&links, server.addr, b"x").await;
+    assert!(matches!(refused, Err(CallError::NotSent(why)) if why.contains("too many")));
+    drop(waiting);
+    let long = Bytes::from(vec![0; crate::model::limits::PEER_FRAME]);
+    let refused = links.call(server.addr, Purpose::Door, long, SOON).await;
+    assert!(matches!(refused, Err(CallError::NotSent(why)) if why.contains("bytes")));
+}

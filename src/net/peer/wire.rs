@@ -1,0 +1,219 @@
+//! What a connection between agents is made of: TCP, a hello, frames.
+//!
+//! A frame is `length u32, kind u8, id u64, body`, little-endian; the length counts what follows
+//! it. The next layer that this needs, TLS, goes between `TcpStream` and the two halves.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+use crate::model::limits;
+
+use super::Purpose;
+
+const MAGIC: &[u8; 8] = b"rmrpeer\0";
+const VERSION: u16 = 1;
+const LENGTH: usize = 4;
+/// Kind and id.
+const HEAD: usize = 9;
+/// A hello is this long, body included; a longer first frame is not one of ours.
+const HELLO: usize = HEAD + MAGIC.len() + 3;
+/// Bodies below this are gathered into one write.
+const GATHER: usize = 64 * 1024;
+/// Both sides send something at least this often.
+pub(super) const PING: Duration = Duration::from_secs(1);
+/// A peer that was silent for this long is taken for dead.
+const SILENCE: Duration = Duration::from_secs(4);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Hello = 1,
+    Welcome = 2,
+    Request = 3,
+    Answer = 4,
+    /// The request with this id was not handled; the body says why.
+    Refused = 5,
+    Ping = 6,
+    Push = 7,
+}
+
+impl Kind {
+    fn of(code: u8) -> Option<Kind> {
+        use Kind::{Answer, Hello, Ping, Push, Refused, Request, Welcome};
+        [Hello, Welcome, Request, Answer, Refused, Ping, Push]
+            .into_iter()
+            .find(|kind| *kind as u8 == code)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub kind: Kind,
+    /// Pairs an answer with its request; 0 elsewhere.
+    pub id: u64,
+    pub body: Bytes,
+}
+
+impl Frame {
+    pub fn new(kind: Kind, id: u64, body: Bytes) -> Frame {
+        Frame { kind, id, body }
+    }
+}
+
+fn garbage(why: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.into())
+}
+
+pub(super) struct Reader {
+    half: OwnedReadHalf,
+    buffer: BytesMut,
+    /// The longest frame taken.
+    most: usize,
+}
+
+impl Reader {
+    /// The next frame; none at the end of the stream. May be dropped and called again.
+    pub async fn next(&mut self) -> io::Result<Option<Frame>> {
+        loop {
+            if let Some(frame) = self.parse()? {
+                return Ok(Some(frame));
+            }
+            let read = timeout(SILENCE, self.half.read_buf(&mut self.buffer)).await;
+            match read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))? {
+                0 if self.buffer.is_empty() => return Ok(None),
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => {}
+            }
+        }
+    }
+
+    fn parse(&mut self) -> io::Result<Option<Frame>> {
+        let Some((length, rest)) = self.buffer.split_first_chunk::<LENGTH>() else {
+            self.buffer.reserve(GATHER);
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length < HEAD || length > self.most {
+            return Err(garbage(format!("a frame of {length} bytes")));
+        }
+        if rest.len() < length {
+            let missing = length - rest.len();
+            self.buffer.reserve(missing);
+            return Ok(None);
+        }
+        self.buffer.advance(LENGTH);
+        let mut frame = self.buffer.split_to(length);
+        let code = frame.get_u8();
+        let kind = Kind::of(code).ok_or_else(|| garbage(format!("a frame of kind {code}")))?;
+        let id = frame.get_u64_le();
+        Ok(Some(Frame::new(kind, id, frame.freeze())))
+    }
+}
+
+pub(super) struct Writer {
+    half: OwnedWriteHalf,
+    buffer: BytesMut,
+}
+
+impl Writer {
+    /// Queues a frame; `flush` sends. A body beyond the bound is the caller's to prevent.
+    pub async fn put(&mut self, frame: &Frame) -> io::Result<()> {
+        let length = frame.body.len() + HEAD;
+        self.buffer.put_u32_le(u32::try_from(length).map_err(|_| garbage("too long"))?);
+        self.buffer.put_u8(frame.kind as u8);
+        self.buffer.put_u64_le(frame.id);
+        if length > GATHER {
+            self.flush().await?;
+            return self.half.write_all(&frame.body).await;
+        }
+        self.buffer.put_slice(&frame.body);
+        if self.buffer.len() > GATHER { self.flush().await } else { Ok(()) }
+    }
+
+    pub async fn flush(&mut self) -> io::Result<()> {
+        self.half.write_all(&self.buffer).await?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    pub async fn send(&mut self, frame: &Frame) -> io::Result<()> {
+        self.put(frame).await?;
+        self.flush().await
+    }
+}
+
+/// Whether a body fits into a frame.
+pub(super) fn fits(body: &Bytes) -> bool {
+    body.len() + HEAD <= limits::PEER_FRAME
+}
+
+fn halves(stream: TcpStream, most: usize) -> io::Result<(Reader, Writer)> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(15));
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    let (read, write) = stream.into_split();
+    let reader = Reader { half: read, buffer: BytesMut::new(), most };
+    Ok((reader, Writer { half: write, buffer: BytesMut::new() }))
+}
+
+/// Connects, says hello and waits for the welcome: only then is it certain who listens there.
+pub(super) async fn connect(addr: SocketAddr, purpose: Purpose) -> io::Result<(Reader, Writer)> {
+    let open = async {
+        let (mut reader, mut writer) = halves(TcpStream::connect(addr).await?, limits::PEER_FRAME)?;
+        let mut hello = BytesMut::with_capacity(HELLO);
+        hello.put_slice(MAGIC);
+        hello.put_u16_le(VERSION);
+        hello.put_u8(purpose.code());
+        writer.send(&Frame::new(Kind::Hello, 0, hello.freeze())).await?;
+        match reader.next().await? {
+            Some(frame) if frame.kind == Kind::Welcome => Ok((reader, writer)),
+            Some(_) => Err(garbage("no welcome")),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    };
+    timeout(limits::PEER_CONNECT, open)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Takes the hello of a peer that connected, and welcomes it if `offers` its purpose.
+pub(super) async fn accept(
+    stream: TcpStream,
+    offers: impl Fn(Purpose) -> bool,
+) -> io::Result<(Purpose, Reader, Writer)> {
+    let open = async {
+        let (mut reader, mut writer) = halves(stream, HELLO)?;
+        let Some(hello) = reader.next().await? else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        let purpose = read_hello(hello)?;
+        if !offers(purpose) {
+            return Err(garbage(format!("{purpose:?} is not served here")));
+        }
+        writer.send(&Frame::new(Kind::Welcome, 0, Bytes::new())).await?;
+        reader.most = limits::PEER_FRAME;
+        Ok((purpose, reader, writer))
+    };
+    timeout(limits::PEER_HELLO, open).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn read_hello(frame: Frame) -> io::Result<Purpose> {
+    let mut body = frame.body;
+    if frame.kind != Kind::Hello || body.len() + HEAD != HELLO || !body.starts_with(MAGIC) {
+        return Err(garbage("no hello of an agent"));
+    }
+    body.advance(MAGIC.len());
+    let version = body.get_u16_le();
+    if version != VERSION {
+        return Err(garbage(format!("protocol version {version}, this agent speaks {VERSION}")));
+    }
+    let code = body.get_u8();
+    Purpose::of(code).ok_or_else(|| garbage(format!("unknown purpose {code}")))
+}
