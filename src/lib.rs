@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod lifecycle;
 pub mod model;
 pub mod net;
+pub mod render;
 pub mod replica;
 pub mod state;
 pub mod telemetry;

@@ -76,7 +76,20 @@ pub const DNS_CONNECTIONS: usize = 1024;
 pub const POOL_IDLE: usize = 128;
 /// A rendered file.
 pub const RENDERED_FILE: usize = 16 * 1024 * 1024;
-/// Steps of a template before it is stopped.
-pub const TEMPLATE_FUEL: u64 = 50_000_000;
+/// Steps of a template before it is stopped. A step also pays for 64 bytes of data, so this bounds
+/// its memory too.
+pub const TEMPLATE_FUEL: u64 = 8_000_000;
+/// Nested blocks and macro calls of a template, in the engine's count.
+pub const TEMPLATE_DEPTH: usize = 200;
+/// Different keys, prefixes and services that a template may ask for.
+pub const TEMPLATE_READS: usize = 16 * 1024;
+/// Files written from one prefix.
+pub const PREFIX_FILES: usize = 16 * 1024;
+/// Output of a check or reload command that is kept; the end of longer ones.
+pub const COMMAND_OUTPUT: usize = 8 * 1024;
+/// How long a check of a staged file may take.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a reload command may take.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Entries of the status board.
 pub const BOARD: usize = 4096;
