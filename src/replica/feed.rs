@@ -29,9 +29,9 @@ impl Published {
         })
     }
 
-    /// A cheap guess at the bytes this keeps alive.
+    /// Roughly the bytes this keeps alive: the rows, and once more their encoding.
     fn weight(&self) -> usize {
-        64 + self.changes.rows.len() * 256
+        2 * self.changes.weight()
     }
 }
 

@@ -6,6 +6,10 @@
 mod feed;
 mod topics;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,8 +18,10 @@ use tokio::sync::watch;
 use crate::model::Applied;
 use crate::state::{Changes, Outcome, Part, Proposal, State};
 
+pub use crate::state::Topic;
+
 pub use feed::{Feed, Fetch, Published};
-pub use topics::{Topic, Watch};
+pub use topics::Watch;
 
 use topics::Topics;
 
@@ -38,6 +44,8 @@ pub struct Writer {
     shared: Arc<Shared>,
     /// Taken in since the last `publish`.
     pending: Vec<Arc<Published>>,
+    /// What the pending changes touched.
+    touched: BTreeSet<Topic>,
 }
 
 /// An empty state with its writer and its readers.
@@ -49,7 +57,8 @@ pub fn new(part: Part) -> (Writer, Replica) {
         topics: Topics::default(),
         feed: Feed::default(),
     });
-    (Writer { state, shared: shared.clone(), pending: Vec::new() }, Replica { shared })
+    let (pending, touched) = (Vec::new(), BTreeSet::new());
+    (Writer { state, shared: shared.clone(), pending, touched }, Replica { shared })
 }
 
 impl Replica {
@@ -102,7 +111,7 @@ impl Writer {
 
     /// Takes in changes that were decided elsewhere.
     pub fn absorb(&mut self, changes: Changes) {
-        self.state.absorb(&changes);
+        self.touched.extend(self.state.absorb(&changes));
         self.pending.push(Arc::new(Published::new(changes)));
     }
 
@@ -115,15 +124,14 @@ impl Writer {
         self.shared.root.store(Arc::new(self.state.clone()));
         self.shared.feed.push(&pending);
         self.shared.applied.send_replace(self.state.applied());
-        for published in &pending {
-            self.shared.topics.wake(&published.changes, &self.state);
-        }
+        self.shared.topics.wake(std::mem::take(&mut self.touched));
     }
 
     /// Replaces everything: a snapshot was installed. Everyone who watches looks again, and
     /// followers that stood between are told to take a snapshot.
     pub fn install(&mut self, state: State) {
         self.pending.clear();
+        self.touched.clear();
         self.state = state;
         self.shared.root.store(Arc::new(self.state.clone()));
         self.shared.feed.reset(self.state.applied());

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp};
 
+use super::history::KeyEvent;
 use super::rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeRow,
 };
@@ -39,4 +40,33 @@ pub enum Change {
     Compacted(Revision),
     /// Deletions up to this revision are no longer remembered.
     Floor(Revision),
+}
+
+impl Changes {
+    /// Roughly the bytes that these changes keep alive.
+    pub fn weight(&self) -> usize {
+        size_of::<Changes>() + self.rows.iter().map(Change::weight).sum::<usize>()
+    }
+
+    /// What happened to keys, in the order of sub-revisions.
+    pub fn key_events(&self) -> impl Iterator<Item = KeyEvent> + '_ {
+        self.rows.iter().filter_map(|change| match change {
+            Change::Key(key, row) => Some(KeyEvent { key: key.clone(), row: row.clone() }),
+            _ => None,
+        })
+    }
+}
+
+impl Change {
+    fn weight(&self) -> usize {
+        /// What a row without long strings takes, generously.
+        const ROW: usize = 512;
+        match self {
+            Change::Key(key, row) => {
+                ROW / 4 + key.len() + row.as_ref().map_or(0, |row| row.value.len())
+            }
+            Change::Check(_, Some(row)) => ROW + row.output.len(),
+            _ => ROW,
+        }
+    }
 }

@@ -161,7 +161,7 @@ impl State {
     pub fn key_index(&self, key: &[u8]) -> Revision {
         match (self.keys.get(key), self.tombstones.get(key)) {
             (Some(row), _) => row.modified,
-            (None, Some(tombstone)) => tombstone.revision.max(self.floor),
+            (None, Some(tombstone)) => tombstone.revision,
             (None, None) => self.revision,
         }
     }
@@ -192,9 +192,6 @@ impl State {
         let current = self.revision;
         if query.revision > current {
             return Err(RangeError::Future { asked: query.revision, current });
-        }
-        if query.range.is_empty() {
-            return Ok(RangeResult::default());
         }
         if query.revision <= 0 || query.revision == current {
             if query.count_only {

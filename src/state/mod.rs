@@ -6,19 +6,24 @@
 
 mod absorb;
 mod apply;
+mod catalog;
 mod change;
 mod command;
 mod history;
 mod keys;
+mod presence;
 mod rows;
 mod snapshot;
+mod topic;
 mod view;
 
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp};
+use crate::model::{Applied, Index, LeaseId, Member, NodeId, Revision, Stamp};
+
+use catalog::Catalog;
 
 pub use change::{Change, Changes};
 pub use command::{
@@ -27,12 +32,14 @@ pub use command::{
 };
 pub use history::{History, KeyEvent, RevisionLog};
 pub use keys::{KeyRange, RangeError, RangeQuery, RangeResult, SortBy};
+pub use presence::{ABSENT, PRESENCE_CHECK, PRESENT, Presence, presence_check};
 pub use rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeDef,
     NodeRow, Settings, Tombstone,
 };
 pub use snapshot::{Part, SnapshotError};
-pub use view::{InstanceView, PRESENCE_CHECK};
+pub use topic::Topic;
+pub use view::InstanceView;
 
 /// The level of `apply` that this build speaks at most.
 pub const LEVEL: u32 = 1;
@@ -54,40 +61,10 @@ pub struct State {
     catalog: Catalog,
     /// Derived: the keys that hang on each lease.
     lease_keys: OrdMap<LeaseId, OrdSet<Key>>,
+    /// Derived: the tombstones from the oldest to the newest.
+    deletions: OrdSet<(Revision, Key)>,
     /// Server part: the past of the key space. Edges keep none.
     history: Option<History>,
-}
-
-/// Nodes, instances and checks, with what is derived from them to find and to wake.
-#[derive(Clone, Default)]
-struct Catalog {
-    nodes: OrdMap<Folded, Arc<NodeRow>>,
-    instances: OrdMap<InstanceKey, Arc<InstanceRow>>,
-    checks: OrdMap<CheckKey, Arc<CheckRow>>,
-    /// Derived: a service's instances and its two indexes.
-    services: OrdMap<Folded, ServiceEntry>,
-    /// Derived: the checks of an instance; id "" stands for the node itself.
-    checks_of: OrdMap<InstanceKey, Arc<[Arc<CheckRow>]>>,
-    indexes: CatalogIndexes,
-}
-
-#[derive(Clone, Default)]
-struct ServiceEntry {
-    instances: OrdSet<InstanceKey>,
-    /// Last change of an instance or of a node's address under it.
-    catalog_index: Index,
-    /// The same, and of any check that counts for it.
-    health_index: Index,
-}
-
-/// The last index at which each table changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct CatalogIndexes {
-    nodes: Index,
-    services: Index,
-    checks: Index,
-    /// A service lost its last instance.
-    extinction: Index,
 }
 
 impl State {
@@ -106,6 +83,7 @@ impl State {
             leases: OrdMap::new(),
             catalog: Catalog::default(),
             lease_keys: OrdMap::new(),
+            deletions: OrdSet::new(),
             history: match part {
                 Part::Server => Some(History::default()),
                 Part::Shared => None,

@@ -1,6 +1,6 @@
 //! The snapshot format: versioned, checksummed, the shared and the server part apart.
 //!
-//! `magic, version, part, then sections of (kind, length, crc32, postcard)`, numbers little-endian.
+//! `magic, version, then sections of (kind, length, crc32, postcard)`, numbers little-endian.
 //! Every map is written in key order, so equal states give equal bytes.
 
 use std::sync::Arc;
@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp};
 
-use super::history::{History, RevisionLog};
+use super::State;
+use super::catalog::{Catalog, TableIndexes};
+use super::history::{History, KeyEvent, RevisionLog};
 use super::rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeRow,
     Tombstone,
 };
-use super::{Catalog, CatalogIndexes, State};
+use super::topic::Touch;
 
 const MAGIC: &[u8; 8] = b"rmrsnap\0";
 const VERSION: u32 = 1;
@@ -43,6 +45,8 @@ pub enum SnapshotError {
     Checksum { kind: u8, offset: usize },
     #[error("section {kind} at byte {offset} cannot be read: {why}")]
     Garbled { kind: u8, offset: usize, why: String },
+    #[error("revision {0} names a current row that the shared part does not have")]
+    Astray(Revision),
     #[error("the snapshot lacks its {0} part")]
     Missing(&'static str),
 }
@@ -62,20 +66,33 @@ struct SharedPart {
     nodes: Vec<(Folded, Arc<NodeRow>)>,
     instances: Vec<(InstanceKey, Arc<InstanceRow>)>,
     checks: Vec<(CheckKey, Arc<CheckRow>)>,
-    /// Per service its catalog and its health index: not derivable, rows may have gone since.
-    service_indexes: Vec<(Folded, Index, Index)>,
-    /// Of nodes, services, checks, and the last extinction.
-    table_indexes: [Index; 4],
+    /// The indexes cannot be derived from the rows: what moved them may have gone since.
+    node_indexes: Vec<(Folded, [Index; 2])>,
+    service_indexes: Vec<(Folded, [Index; 3])>,
+    table_indexes: [Index; 5],
 }
 
-type KeptVersion = ((Key, Revision), Option<Arc<KeyRow>>);
-
-/// Versions of a key that a compaction left are not in the log: they come apart.
 #[derive(Serialize, Deserialize)]
 struct ServerPart {
     compacted: Revision,
-    log: Vec<(Revision, Arc<RevisionLog>)>,
-    kept: Vec<KeptVersion>,
+    log: Vec<PastRevision>,
+    /// Versions that a compaction left are not in the log: they come apart.
+    kept: Vec<(Key, Revision, Version)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PastRevision {
+    revision: Revision,
+    at: Stamp,
+    events: Vec<(Key, Version)>,
+}
+
+/// What a revision left of a key. A row that still is current stands in the shared part alone.
+#[derive(Serialize, Deserialize)]
+enum Version {
+    Deleted,
+    Current,
+    Past(Arc<KeyRow>),
 }
 
 impl State {
@@ -86,7 +103,7 @@ impl State {
         out.extend_from_slice(&VERSION.to_le_bytes());
         push_section(&mut out, SECTION_SHARED, &self.shared_part());
         if let (Part::Server, Some(history)) = (part, &self.history) {
-            push_section(&mut out, SECTION_SERVER, &server_part(history));
+            push_section(&mut out, SECTION_SERVER, &self.server_part(history));
         }
         out
     }
@@ -112,11 +129,10 @@ impl State {
             }
         }
         let mut state = restore(shared.ok_or(SnapshotError::Missing("shared"))?);
-        state.history = match (part, server) {
-            (Part::Shared, _) => None,
-            (Part::Server, Some(server)) => Some(history(server)),
-            (Part::Server, None) => return Err(SnapshotError::Missing("server")),
-        };
+        if part == Part::Server {
+            let server = server.ok_or(SnapshotError::Missing("server"))?;
+            state.history = Some(history(server, &state)?);
+        }
         Ok(state)
     }
 
@@ -129,8 +145,34 @@ impl State {
         }
     }
 
+    fn server_part(&self, history: &History) -> ServerPart {
+        let version = |key: &Key, revision, row: &Option<Arc<KeyRow>>| match row {
+            None => Version::Deleted,
+            Some(row) => match self.keys.get(key) {
+                Some(current) if current.modified == revision => Version::Current,
+                _ => Version::Past(row.clone()),
+            },
+        };
+        let events = |revision, log: &RevisionLog| {
+            let events = log.events.iter();
+            events.map(|e| (e.key.clone(), version(&e.key, revision, &e.row))).collect()
+        };
+        let log = history.log.iter().map(|(revision, log)| PastRevision {
+            revision: *revision,
+            at: log.at,
+            events: events(*revision, log),
+        });
+        let kept = history.versions.iter().filter(|((_, at), _)| *at <= history.compacted);
+        ServerPart {
+            compacted: history.compacted,
+            log: log.collect(),
+            kept: kept.map(|((key, at), row)| (key.clone(), *at, version(key, *at, row))).collect(),
+        }
+    }
+
     fn shared_part(&self) -> SharedPart {
-        let indexes = self.catalog.indexes;
+        let catalog = &self.catalog;
+        let (indexes, services) = (catalog.indexes, catalog.services.iter());
         SharedPart {
             applied: self.applied,
             stamp: self.stamp,
@@ -142,16 +184,18 @@ impl State {
             keys: self.keys.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             tombstones: self.tombstones.iter().map(|(k, v)| (k.clone(), *v)).collect(),
             leases: self.leases.iter().map(|(k, v)| (*k, v.clone())).collect(),
-            nodes: self.catalog.nodes.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            instances: self.catalog.instances.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            checks: self.catalog.checks.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            service_indexes: self
-                .catalog
-                .services
-                .iter()
-                .map(|(name, entry)| (name.clone(), entry.catalog_index, entry.health_index))
-                .collect(),
-            table_indexes: [indexes.nodes, indexes.services, indexes.checks, indexes.extinction],
+            nodes: catalog.nodes.iter().map(|(k, v)| (k.clone(), v.row.clone())).collect(),
+            instances: catalog.instances.iter().map(|(k, v)| (k.clone(), v.row.clone())).collect(),
+            checks: catalog.checks.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            node_indexes: catalog.nodes.iter().map(|(k, v)| (k.clone(), v.indexes())).collect(),
+            service_indexes: services.map(|(k, v)| (k.clone(), v.indexes())).collect(),
+            table_indexes: [
+                indexes.nodes,
+                indexes.services,
+                indexes.checks,
+                indexes.lost_node,
+                indexes.lost_service,
+            ],
         }
     }
 }
@@ -171,49 +215,61 @@ fn restore(part: SharedPart) -> State {
         }
         state.keys.insert(key, row);
     }
-    state.tombstones = part.tombstones.into_iter().collect();
+    for (key, tombstone) in part.tombstones {
+        state.remember(&key, tombstone);
+    }
     state.leases = part.leases.into_iter().collect();
     let mut catalog = Catalog::default();
+    let mut touch = Touch::default();
     for (name, row) in part.nodes {
-        catalog.absorb_node(&name, Some(&row), 0);
+        catalog.absorb_node(&name, Some(&row), &mut touch);
     }
     for (key, row) in part.instances {
-        catalog.absorb_instance(&key, Some(&row), 0);
+        catalog.absorb_instance(&key, Some(&row), &mut touch);
     }
     for (key, row) in part.checks {
-        catalog.absorb_check(&key, Some(&row), 0);
+        catalog.absorb_check(&key, Some(&row), &mut touch);
     }
-    for (name, catalog_index, health_index) in part.service_indexes {
-        if let Some(entry) = catalog.services.get_mut(&name) {
-            entry.catalog_index = catalog_index;
-            entry.health_index = health_index;
+    for (name, [of_catalog, all]) in part.node_indexes {
+        if let Some(entry) = catalog.nodes.get_mut(&name) {
+            (entry.catalog_index, entry.index) = (of_catalog, all);
         }
     }
-    let [nodes, services, checks, extinction] = part.table_indexes;
-    catalog.indexes = CatalogIndexes { nodes, services, checks, extinction };
+    for (name, [of_catalog, of_health, of_checks]) in part.service_indexes {
+        if let Some(entry) = catalog.services.get_mut(&name) {
+            entry.catalog_index = of_catalog;
+            entry.health_index = of_health;
+            entry.checks_index = of_checks;
+        }
+    }
+    let [nodes, services, checks, lost_node, lost_service] = part.table_indexes;
+    catalog.indexes = TableIndexes { nodes, services, checks, lost_node, lost_service };
     state.catalog = catalog;
     state
 }
 
-fn server_part(history: &History) -> ServerPart {
-    let kept = history.versions.iter().filter(|((_, at), _)| *at <= history.compacted);
-    ServerPart {
-        compacted: history.compacted,
-        log: history.log.iter().map(|(k, v)| (*k, v.clone())).collect(),
-        kept: kept.map(|(k, v)| (k.clone(), v.clone())).collect(),
-    }
-}
-
-fn history(part: ServerPart) -> History {
-    let mut history = History { compacted: part.compacted, ..History::default() };
-    history.versions = part.kept.into_iter().collect();
-    for (revision, log) in part.log {
-        for event in &log.events {
-            history.versions.insert((event.key.clone(), revision), event.row.clone());
+fn history(part: ServerPart, state: &State) -> Result<History, SnapshotError> {
+    let row = |key: &Key, revision, version| match version {
+        Version::Deleted => Ok(None),
+        Version::Past(row) => Ok(Some(row)),
+        Version::Current => {
+            let row = state.keys.get(key).filter(|row| row.modified == revision);
+            row.map(|row| Some(row.clone())).ok_or(SnapshotError::Astray(revision))
         }
-        history.log.insert(revision, log);
+    };
+    let mut history = History { compacted: part.compacted, ..History::default() };
+    for (key, revision, version) in part.kept {
+        let row = row(&key, revision, version)?;
+        history.versions.insert((key, revision), row);
     }
-    history
+    for PastRevision { revision, at, events } in part.log {
+        let events: Result<Vec<KeyEvent>, SnapshotError> = events
+            .into_iter()
+            .map(|(key, version)| Ok(KeyEvent { row: row(&key, revision, version)?, key }))
+            .collect();
+        history.push(revision, at, events?);
+    }
+    Ok(history)
 }
 
 fn push_section<T: Serialize>(out: &mut Vec<u8>, kind: u8, part: &T) {
@@ -221,18 +277,29 @@ fn push_section<T: Serialize>(out: &mut Vec<u8>, kind: u8, part: &T) {
         Ok(body) => body,
         Err(error) => unreachable!("rows are plain data: {error}"),
     };
+    let len = (body.len() as u64).to_le_bytes();
     out.push(kind);
-    out.extend_from_slice(&(body.len() as u64).to_le_bytes());
-    out.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+    out.extend_from_slice(&len);
+    out.extend_from_slice(&section_crc(kind, len, &body).to_le_bytes());
     out.extend_from_slice(&body);
 }
 
 fn read<T: DeserializeOwned>(kind: u8, offset: usize, body: &[u8]) -> Result<T, SnapshotError> {
-    postcard::from_bytes(body).map_err(|error| SnapshotError::Garbled {
-        kind,
-        offset,
-        why: error.to_string(),
-    })
+    let garbled = |why: String| SnapshotError::Garbled { kind, offset, why };
+    match postcard::take_from_bytes(body) {
+        Ok((part, [])) => Ok(part),
+        Ok((_, rest)) => Err(garbled(format!("{} bytes are left over", rest.len()))),
+        Err(error) => Err(garbled(error.to_string())),
+    }
+}
+
+/// Over all of a section, so that a damaged kind or length is found as well.
+fn section_crc(kind: u8, len: [u8; 8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&[kind]);
+    hasher.update(&len);
+    hasher.update(body);
+    hasher.finalize()
 }
 
 /// Kind, offset and body.
@@ -264,12 +331,11 @@ impl<'a> Reader<'a> {
         }
         let offset = self.at;
         let kind = self.take(1)?.first().copied().unwrap_or_default();
-        let mut number = [0; 8];
-        number.copy_from_slice(self.take(8)?);
-        let len = usize::try_from(u64::from_le_bytes(number)).unwrap_or(usize::MAX);
+        let mut len = [0; 8];
+        len.copy_from_slice(self.take(8)?);
         let crc = self.u32()?;
-        let body = self.take(len)?;
-        if crc32fast::hash(body) != crc {
+        let body = self.take(usize::try_from(u64::from_le_bytes(len)).unwrap_or(usize::MAX))?;
+        if section_crc(kind, len, body) != crc {
             return Err(SnapshotError::Checksum { kind, offset });
         }
         Ok(Some((kind, offset, body)))

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use crate::model::{Endpoint, Folded, Health, Index};
 
 use super::State;
+use super::catalog::{NodeEntry, ServiceEntry};
 use super::rows::{CheckKey, CheckRow, InstanceKey, InstanceRow, NodeRow};
-
-/// The id of the check that follows an agent's heartbeat: the name Consul's clients know.
-pub const PRESENCE_CHECK: &str = "serfHealth";
 
 /// An instance with its node and all the checks that count for it.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +53,7 @@ impl<'a> InstanceView<'a> {
 impl State {
     /// All instances of a service, whatever their health, ordered by node and id.
     pub fn instances<'a>(&'a self, service: &str) -> impl Iterator<Item = InstanceView<'a>> {
-        let entry = self.catalog.services.get(&Folded::new(service));
+        let entry = self.service_entry(service);
         let keys = entry.into_iter().flat_map(|entry| entry.instances.iter());
         keys.filter_map(|key| self.instance_view(key))
     }
@@ -75,16 +73,20 @@ impl State {
         let instance = self.catalog.instances.get(key)?;
         let node = self.catalog.nodes.get(&key.node)?;
         Some(InstanceView {
-            instance,
-            node,
-            node_checks: self.checks_of(&key.node, ""),
-            checks: self.checks_of(&key.node, &key.id),
+            instance: &instance.row,
+            node: &node.row,
+            node_checks: &node.checks,
+            checks: &instance.checks,
         })
     }
 
-    /// The checks of one instance; id "" gives those of the node itself.
+    /// The checks of one instance, ordered by id; id "" gives those of the node itself.
     pub fn checks_of(&self, node: &Folded, id: &str) -> &[Arc<CheckRow>] {
-        self.catalog.checks_of.get(&InstanceKey::new(node, id)).map_or(&[], |checks| checks)
+        if id.is_empty() {
+            return self.catalog.nodes.get(node).map_or(&[], |entry| &entry.checks);
+        }
+        let entry = self.catalog.instances.get(&InstanceKey::new(node, id));
+        entry.map_or(&[], |entry| &entry.checks)
     }
 
     /// Names of all services, folded, in order.
@@ -93,7 +95,7 @@ impl State {
     }
 
     pub fn has_service(&self, service: &str) -> bool {
-        self.catalog.services.contains_key(&Folded::new(service))
+        self.service_entry(service).is_some()
     }
 
     /// Every service's name as stored, with the tags of all its instances, sorted.
@@ -103,9 +105,9 @@ impl State {
             let rows = entry.instances.iter().filter_map(|key| self.catalog.instances.get(key));
             let mut name = None;
             let mut tags: Vec<Arc<str>> = Vec::new();
-            for row in rows {
-                name.get_or_insert_with(|| row.def.name.clone());
-                tags.extend(row.def.tags.iter().cloned());
+            for entry in rows {
+                name.get_or_insert_with(|| entry.row.def.name.clone());
+                tags.extend(entry.row.def.tags.iter().cloned());
             }
             tags.sort();
             tags.dedup();
@@ -115,11 +117,11 @@ impl State {
     }
 
     pub fn node(&self, name: &str) -> Option<&Arc<NodeRow>> {
-        self.catalog.nodes.get(&Folded::new(name))
+        self.catalog.nodes.get(&Folded::new(name)).map(|entry| &entry.row)
     }
 
     pub fn nodes(&self) -> impl Iterator<Item = (&Folded, &Arc<NodeRow>)> {
-        self.catalog.nodes.iter()
+        self.catalog.nodes.iter().map(|(name, entry)| (name, &entry.row))
     }
 
     pub fn instances_on_node(&self, node: &Folded) -> impl Iterator<Item = &Arc<InstanceRow>> {
@@ -128,7 +130,7 @@ impl State {
             .instances
             .range(InstanceKey::new(&node, "")..)
             .take_while(move |(key, _)| key.node == node)
-            .map(|(_, row)| row)
+            .map(|(_, entry)| &entry.row)
     }
 
     pub fn checks_on_node(&self, node: &Folded) -> impl Iterator<Item = &Arc<CheckRow>> {
@@ -141,7 +143,7 @@ impl State {
     }
 
     pub fn instance(&self, node: &Folded, id: &str) -> Option<&Arc<InstanceRow>> {
-        self.catalog.instances.get(&InstanceKey::new(node, id))
+        self.catalog.instances.get(&InstanceKey::new(node, id)).map(|entry| &entry.row)
     }
 
     pub fn check(&self, node: &Folded, id: &str) -> Option<&Arc<CheckRow>> {
@@ -167,26 +169,51 @@ impl State {
         self.catalog.indexes.checks
     }
 
+    /// What `catalog/node/:node` answers with: its row and its instances. Of an unknown node the
+    /// last loss of any, so that changes of others do not wake who waits for it.
+    pub fn node_catalog_index(&self, node: &str) -> Index {
+        self.node_entry(node).map_or(self.absent_node_index(), |entry| entry.catalog_index)
+    }
+
+    /// What `health/node/:node` answers with: the same, and any check on the node.
+    pub fn node_index(&self, node: &str) -> Index {
+        self.node_entry(node).map_or(self.absent_node_index(), |entry| entry.index)
+    }
+
     /// What `catalog/service/:name` answers with: of an unknown service the last extinction of
     /// any, so that changes of others do not wake who waits for it.
     pub fn service_catalog_index(&self, service: &str) -> Index {
-        match self.catalog.services.get(&Folded::new(service)) {
-            Some(entry) => entry.catalog_index,
-            None => self.absent_service_index(),
-        }
+        self.service_entry(service).map_or(self.absent_service_index(), |e| e.catalog_index)
     }
 
     /// What `health/service/:name` answers with.
     pub fn service_health_index(&self, service: &str) -> Index {
-        match self.catalog.services.get(&Folded::new(service)) {
-            Some(entry) => entry.health_index,
-            None => self.absent_service_index(),
+        self.service_entry(service).map_or(self.absent_service_index(), |e| e.health_index)
+    }
+
+    /// What `health/checks/:service` answers with.
+    pub fn service_checks_index(&self, service: &str) -> Index {
+        self.service_entry(service).map_or(self.absent_service_index(), |e| e.checks_index)
+    }
+
+    fn node_entry(&self, node: &str) -> Option<&NodeEntry> {
+        self.catalog.nodes.get(&Folded::new(node))
+    }
+
+    fn service_entry(&self, service: &str) -> Option<&ServiceEntry> {
+        self.catalog.services.get(&Folded::new(service))
+    }
+
+    fn absent_node_index(&self) -> Index {
+        match self.catalog.indexes {
+            indexes if indexes.lost_node > 0 => indexes.lost_node,
+            indexes => indexes.nodes,
         }
     }
 
     fn absent_service_index(&self) -> Index {
         match self.catalog.indexes {
-            indexes if indexes.extinction > 0 => indexes.extinction,
+            indexes if indexes.lost_service > 0 => indexes.lost_service,
             indexes => indexes.services,
         }
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::model::{CheckDef, Folded, Health, NodeId, Role, ServiceDef, Source};
-use crate::state::PRESENCE_CHECK;
 use crate::state::change::Change;
 use crate::state::command::{CatalogOp, Outcome, Refusal};
+use crate::state::presence::{ABSENT, PRESENCE_CHECK, presence_check};
 use crate::state::rows::{CheckKey, CheckRow, InstanceKey, InstanceRow, NodeDef, NodeRow};
 
 use super::draft::Draft;
@@ -35,19 +35,25 @@ fn put_node(draft: &mut Draft<'_>, def: &NodeDef) -> Result<(), Refusal> {
     let name = Folded::new(&def.name);
     let index = draft.index();
     let state = draft.state();
-    let old = state.catalog.nodes.get(&name).cloned();
-    if let Some(owner) = old.as_ref().and_then(|old| old.def.agent)
-        && def.agent.is_some_and(|agent| agent < owner)
-        && state.members.contains_key(&owner)
-    {
+    let old = state.catalog.nodes.get(&name).map(|entry| entry.row.clone());
+    let mut def = def.clone();
+    match (old.as_ref().and_then(|old| old.def.agent), def.agent) {
         // An older incarnation cannot take its successor's node back.
-        return Err(Refusal::NodeOwned { name, owner });
+        (Some(owner), Some(agent)) if agent < owner && state.members.contains_key(&owner) => {
+            return Err(Refusal::NodeOwned { name, owner });
+        }
+        // Who registers a node by catalog knows nothing of the agent that lives on it.
+        (Some(owner), None) => {
+            def.agent = Some(owner);
+            def.presence_ttl = old.as_ref().map_or(def.presence_ttl, |old| old.def.presence_ttl);
+        }
+        _ => {}
     }
-    if old.as_ref().is_some_and(|old| old.def == *def) {
+    if old.as_ref().is_some_and(|old| old.def == def) {
         return Ok(());
     }
     let create = old.map_or(index, |old| old.create);
-    let row = NodeRow { def: def.clone(), create, modified: index };
+    let row = NodeRow { def, create, modified: index };
     draft.push(Change::Node(name, Some(Arc::new(row))));
     Ok(())
 }
@@ -64,7 +70,7 @@ fn put_instance(
         return Err(Refusal::NoNode(node.clone()));
     }
     let key = InstanceKey::new(node, &def.id);
-    let old = state.catalog.instances.get(&key).cloned();
+    let old = state.catalog.instances.get(&key).map(|entry| entry.row.clone());
     if old.as_ref().is_some_and(|old| old.def == *def && old.source == source) {
         return Ok(());
     }
@@ -159,10 +165,16 @@ fn remove_check(draft: &mut Draft<'_>, node: &Folded, id: &str) {
     }
 }
 
-/// The nodes of agents that have been silent turn critical; their instances leave the healthy view.
+/// The nodes of agents that have been silent turn critical; their instances leave the healthy
+/// view. A node whose check somebody took away gets it back.
 pub(super) fn silence(draft: &mut Draft<'_>, agents: &[NodeId]) -> Result<Outcome, Refusal> {
     for node in nodes_of(draft, agents) {
-        report(draft, &node, PRESENCE_CHECK, Health::Critical, "The agent's heartbeat has stopped");
+        if draft.state().check(&node, PRESENCE_CHECK).is_some() {
+            report(draft, &node, PRESENCE_CHECK, Health::Critical, ABSENT);
+        } else {
+            let def = presence_check();
+            put_check(draft, &node, &def, Health::Critical, ABSENT, Source::System)?;
+        }
     }
     Ok(Outcome::Done)
 }
@@ -171,19 +183,14 @@ pub(super) fn silence(draft: &mut Draft<'_>, agents: &[NodeId]) -> Result<Outcom
 /// since the leader decided stays: its check is no longer critical.
 pub(super) fn reap(draft: &mut Draft<'_>, agents: &[NodeId]) -> Result<Outcome, Refusal> {
     for node in nodes_of(draft, agents) {
-        let state = draft.state();
-        let silent = state
-            .check(&node, PRESENCE_CHECK)
-            .is_some_and(|check| check.status == Health::Critical);
-        if silent {
+        if draft.state().is_silent(&node) {
             remove_node(draft, &node);
         }
     }
     for agent in agents {
         let state = draft.state();
         let Some(member) = state.members.get(agent).cloned() else { continue };
-        let has_node = state.catalog.nodes.contains_key(&member.name.folded());
-        if member.role == Role::Edge && !has_node {
+        if member.role == Role::Edge && state.nodes_of_agent(*agent).next().is_none() {
             draft.push(Change::Member(*agent, None));
         }
     }
@@ -192,15 +199,9 @@ pub(super) fn reap(draft: &mut Draft<'_>, agents: &[NodeId]) -> Result<Outcome, 
 
 fn nodes_of(draft: &mut Draft<'_>, agents: &[NodeId]) -> Vec<Folded> {
     let state = draft.state();
-    let mut nodes: Vec<Folded> = agents
-        .iter()
-        .filter_map(|agent| state.members.get(agent))
-        .map(|member| member.name.folded())
-        .filter(|node| {
-            let row = state.catalog.nodes.get(node);
-            row.is_some_and(|row| row.def.agent.is_some_and(|owner| agents.contains(&owner)))
-        })
-        .collect();
+    let mut nodes: Vec<Folded> =
+        agents.iter().flat_map(|agent| state.nodes_of_agent(*agent)).cloned().collect();
     nodes.sort();
+    nodes.dedup();
     nodes
 }

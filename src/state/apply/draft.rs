@@ -3,6 +3,7 @@
 use crate::model::{Applied, Index, Revision, Stamp};
 use crate::state::State;
 use crate::state::change::{Change, Changes};
+use crate::state::topic::Touch;
 
 /// Collects rows. A step that reads after another has written sees its rows; the copy that this
 /// takes is made only then, so a command of one step costs none.
@@ -32,8 +33,9 @@ impl<'a> Draft<'a> {
                 copy.stamp = stamp;
                 copy
             });
+            let mut touch = Touch::at(index);
             for change in self.rows.get(self.taken..).unwrap_or_default() {
-                working.absorb_row(change);
+                working.absorb_row(change, &mut touch);
             }
             self.taken = self.rows.len();
         }

@@ -131,12 +131,11 @@ pub(super) fn compact(draft: &mut Draft<'_>, revision: Revision) -> Result<Outco
 /// than the table may hold, the oldest go early.
 pub(super) fn forget(draft: &mut Draft<'_>, tombstones: Stamp, history: Stamp) {
     let state = draft.base();
-    let mut deletions: Vec<(Revision, Stamp)> =
-        state.tombstones.values().map(|tombstone| (tombstone.revision, tombstone.at)).collect();
-    deletions.sort_unstable();
-    let surplus = deletions.len().saturating_sub(limits::TOMBSTONES);
-    let old = deletions.partition_point(|(_, at)| *at < tombstones);
-    if let Some((floor, _)) = deletions.get(surplus.max(old).wrapping_sub(1)) {
+    let surplus = state.deletions.len().saturating_sub(limits::TOMBSTONES);
+    let going = state.deletions.iter().enumerate().take_while(|(nth, (_, key))| {
+        *nth < surplus || state.tombstones.get(key).is_some_and(|kept| kept.at < tombstones)
+    });
+    if let Some((_, (floor, _))) = going.last() {
         draft.push(Change::Floor(*floor));
     }
     let past = state

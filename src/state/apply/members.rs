@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::model::{Member, NodeId, Role};
+use crate::model::{Folded, Member, NodeId, Role};
 use crate::state::change::Change;
 use crate::state::command::{Admission, Founding, Outcome, Refusal};
 use crate::state::rows::Identity;
@@ -29,30 +29,52 @@ pub(super) fn found(draft: &mut Draft<'_>, founding: &Founding) -> Result<Outcom
 }
 
 pub(super) fn admit(draft: &mut Draft<'_>, admission: &Admission) -> Result<Outcome, Refusal> {
-    let state = draft.state();
-    let cluster = state.identity.cluster;
-    if let Some(known) = state.members.values().find(|m| m.nonce == admission.nonce).cloned() {
+    let cluster = draft.state().identity.cluster;
+    let mut members = draft.state().members.values();
+    if let Some(known) = members.find(|member| member.nonce == admission.nonce).cloned() {
+        make_room(draft, admission, Some(known.id))?;
+        if known.name.folded() != admission.name.folded() {
+            remove_nodes_of(draft, known.id);
+        }
         let again = member(known.id, admission);
         if *known != again {
             draft.push(Change::Member(known.id, Some(again)));
         }
         return Ok(Outcome::Admitted { id: known.id, cluster });
     }
-    let namesake = state.member_named(admission.name.as_str()).cloned();
-    if let Some(namesake) = namesake {
-        // An edge keeps nothing, so its newer incarnation takes its place. A server is retired by
-        // the leader once it is known to be gone, never by whoever claims its name.
-        if namesake.role != Role::Edge {
-            return Err(Refusal::NameTaken(admission.name.clone()));
-        }
-        draft.push(Change::Member(namesake.id, None));
-    }
+    make_room(draft, admission, None)?;
     let mut identity = draft.state().identity.clone();
     let id = NodeId(identity.next_node);
     identity.next_node += 1;
     draft.push(Change::Identity(identity));
     draft.push(Change::Member(id, Some(member(id, admission))));
     Ok(Outcome::Admitted { id, cluster })
+}
+
+/// Sees to it that nobody but `own` bears the name. An edge keeps nothing, so its newer
+/// incarnation takes its place. A server is retired by the leader once it is known to be gone,
+/// never by whoever claims its name.
+fn make_room(
+    draft: &mut Draft<'_>,
+    admission: &Admission,
+    own: Option<NodeId>,
+) -> Result<(), Refusal> {
+    match draft.state().member_named(admission.name.as_str()).cloned() {
+        Some(namesake) if Some(namesake.id) == own => Ok(()),
+        Some(namesake) if namesake.role == Role::Edge => {
+            draft.push(Change::Member(namesake.id, None));
+            Ok(())
+        }
+        Some(_) => Err(Refusal::NameTaken(admission.name.clone())),
+        None => Ok(()),
+    }
+}
+
+fn remove_nodes_of(draft: &mut Draft<'_>, agent: NodeId) {
+    let nodes: Vec<Folded> = draft.state().nodes_of_agent(agent).cloned().collect();
+    for node in nodes {
+        catalog::remove_node(draft, &node);
+    }
 }
 
 fn member(id: NodeId, admission: &Admission) -> Member {
@@ -88,13 +110,10 @@ pub(super) fn contact(
 }
 
 pub(super) fn retire(draft: &mut Draft<'_>, id: NodeId) -> Result<Outcome, Refusal> {
-    let Some(member) = draft.state().members.get(&id).cloned() else {
+    if !draft.state().members.contains_key(&id) {
         return Err(Refusal::NoMember(id));
-    };
-    let node = member.name.folded();
-    if draft.state().catalog.nodes.get(&node).is_some_and(|row| row.def.agent == Some(id)) {
-        catalog::remove_node(draft, &node);
     }
+    remove_nodes_of(draft, id);
     draft.push(Change::Member(id, None));
     Ok(Outcome::Done)
 }
