@@ -66,6 +66,16 @@ pub const TAGS: usize = 256;
 pub const CHECK_OUTPUT: usize = 4 * 1024;
 /// Instances that one agent runs.
 pub const INSTANCES_PER_AGENT: usize = 4096;
+/// Shortest interval of a probe.
+pub const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// Probes of one agent under way.
+pub const PROBES_IN_FLIGHT: usize = 1024;
+/// Results of probes that wait to be taken in.
+pub const FINDINGS: usize = 1024;
+/// Wishes and reports of clients that wait for one agent's presence.
+pub const PRESENCE_QUEUE: usize = 1024;
+/// Bytes of one change of the catalog that an agent proposes, unless one wish alone has more.
+pub const PRESENCE_COMMAND: usize = 512 * 1024;
 /// Checks that one agent runs.
 pub const CHECKS_PER_AGENT: usize = 8192;
 /// A TCP message of DNS.

@@ -1,6 +1,8 @@
-//! Binds, accepts and limits connections: the only place that opens a socket to listen on.
+//! Binds, accepts, limits and secures connections: the only place that opens a socket to listen on.
 
 mod bind;
 pub mod peer;
+mod tls;
 
 pub use bind::{BindError, bind_tcp, bind_udp, is_loopback};
+pub use tls::{Trust, client_tls};

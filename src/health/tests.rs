@@ -1,0 +1,1 @@
+//! Verdicts, deadlines and probes against real local sockets.

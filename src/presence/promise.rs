@@ -1,0 +1,177 @@
+//! What this agent promised to run: its node, its instances, their checks and how those are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::{CheckDef, Folded, Health, Index, ServiceDef, Source};
+use crate::state::{CatalogOp, NodeDef};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Service {
+    pub(super) def: ServiceDef,
+    pub(super) source: Source,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Check {
+    pub(super) def: CheckDef,
+    pub(super) source: Source,
+    pub(super) status: Health,
+    /// What the catalog is to show; a newer output may be resting (`clockwork`).
+    pub(super) output: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Promise {
+    pub(super) node: NodeDef,
+    pub(super) folded: Folded,
+    /// The node row's create index when it was last seen: another one tells that the node was
+    /// removed as a whole, and everything on it with it.
+    pub(super) node_create: Option<Index>,
+    services: BTreeMap<Arc<str>, Service>,
+    checks: BTreeMap<Arc<str>, Check>,
+    /// The checks of each instance.
+    checks_of: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+}
+
+/// One change of the promise, and of the catalog with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Edit {
+    PutService(Service),
+    /// With all its checks.
+    RemoveService(Arc<str>),
+    PutCheck(Check),
+    RemoveCheck(Arc<str>),
+}
+
+impl Promise {
+    pub(super) fn new(node: NodeDef) -> Promise {
+        Promise {
+            folded: Folded::new(&node.name),
+            node,
+            node_create: None,
+            services: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            checks_of: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn service(&self, id: &str) -> Option<&Service> {
+        self.services.get(id)
+    }
+
+    pub(super) fn check(&self, id: &str) -> Option<&Check> {
+        self.checks.get(id)
+    }
+
+    pub(super) fn check_mut(&mut self, id: &str) -> Option<&mut Check> {
+        self.checks.get_mut(id)
+    }
+
+    pub(super) fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    pub(super) fn checks(&self) -> impl Iterator<Item = &Check> {
+        self.checks.values()
+    }
+
+    pub(super) fn service_count(&self) -> usize {
+        self.services.len()
+    }
+
+    pub(super) fn check_count(&self) -> usize {
+        self.checks.len()
+    }
+
+    /// Ids of the checks of one instance.
+    pub(super) fn checks_of(&self, service: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.checks_of.get(service).into_iter().flatten()
+    }
+
+    /// Makes one change; gives the ids of the checks that it touched.
+    pub(super) fn edit(&mut self, edit: Edit) -> Vec<Arc<str>> {
+        match edit {
+            Edit::PutService(service) => {
+                self.services.insert(service.def.id.clone(), service);
+                Vec::new()
+            }
+            Edit::RemoveService(id) => {
+                self.services.remove(&id);
+                let checks = self.checks_of.remove(&id).unwrap_or_default();
+                checks.iter().for_each(|check| {
+                    self.checks.remove(check);
+                });
+                checks.into_iter().collect()
+            }
+            Edit::PutCheck(check) => {
+                let id = check.def.id.clone();
+                self.detach(&id);
+                if let Some(service) = &check.def.service_id {
+                    self.checks_of.entry(service.clone()).or_default().insert(id.clone());
+                }
+                self.checks.insert(id.clone(), check);
+                vec![id]
+            }
+            Edit::RemoveCheck(id) => {
+                self.detach(&id);
+                self.checks.remove(&id);
+                vec![id]
+            }
+        }
+    }
+
+    fn detach(&mut self, check: &str) {
+        let Some(service) = self.checks.get(check).and_then(|old| old.def.service_id.clone())
+        else {
+            return;
+        };
+        if let Some(checks) = self.checks_of.get_mut(&service) {
+            checks.remove(check);
+            if checks.is_empty() {
+                self.checks_of.remove(&service);
+            }
+        }
+    }
+}
+
+impl Edit {
+    /// The same change of the catalog.
+    pub(super) fn op(&self, node: &Folded) -> CatalogOp {
+        let node = node.clone();
+        match self {
+            Edit::PutService(Service { def, source }) => {
+                CatalogOp::PutInstance { node, def: def.clone(), source: *source }
+            }
+            Edit::RemoveService(id) => CatalogOp::RemoveInstance { node, id: id.clone() },
+            Edit::PutCheck(check) => check.put(&node),
+            Edit::RemoveCheck(id) => CatalogOp::RemoveCheck { node, id: id.clone() },
+        }
+    }
+}
+
+impl Check {
+    /// A check that has no result yet.
+    pub(super) fn new(def: CheckDef, source: Source) -> Check {
+        Check { status: def.initial, output: String::new(), def, source }
+    }
+
+    pub(super) fn put(&self, node: &Folded) -> CatalogOp {
+        CatalogOp::PutCheck {
+            node: node.clone(),
+            def: self.def.clone(),
+            status: self.status,
+            output: self.output.clone(),
+            source: self.source,
+        }
+    }
+
+    pub(super) fn report(&self, node: &Folded) -> CatalogOp {
+        CatalogOp::Report {
+            node: node.clone(),
+            check: self.def.id.clone(),
+            status: self.status,
+            output: self.output.clone(),
+        }
+    }
+}
