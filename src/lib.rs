@@ -1,11 +1,13 @@
 //! Remora: a service-discovery agent that travels beside an app. ARCHITECTURE.md is the map.
 
+pub mod balance;
 pub mod cluster;
 pub mod health;
 pub mod lifecycle;
 pub mod model;
 pub mod net;
 pub mod presence;
+pub mod proxy;
 pub mod render;
 pub mod replica;
 pub mod state;

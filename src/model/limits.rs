@@ -84,6 +84,8 @@ pub const DNS_MESSAGE: usize = 65_535;
 pub const DNS_CONNECTIONS: usize = 1024;
 /// Connections kept idle to one instance by an HTTP upstream.
 pub const POOL_IDLE: usize = 128;
+/// Instances that are tried for one request or connection.
+pub const PROXY_TRIES: usize = 3;
 /// A rendered file.
 pub const RENDERED_FILE: usize = 16 * 1024 * 1024;
 /// Steps of a template before it is stopped. A step also pays for 64 bytes of data, so this bounds

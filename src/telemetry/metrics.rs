@@ -5,6 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::{Metric, Registry};
 
+pub use prometheus_client::metrics::counter::Counter;
+pub use prometheus_client::metrics::family::Family;
+pub use prometheus_client::metrics::gauge::Gauge;
+
+/// Names and values of one member of a family.
+pub type Labels = Vec<(&'static str, String)>;
+
 /// Names come out as `remora_<name>`.
 #[derive(Clone)]
 pub struct Metrics {

@@ -4,4 +4,4 @@ mod logging;
 mod metrics;
 
 pub use logging::{LogConfig, LogFormat, init_logging};
-pub use metrics::Metrics;
+pub use metrics::{Counter, Family, Gauge, Labels, Metrics};
