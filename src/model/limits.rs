@@ -82,6 +82,18 @@ pub const CHECKS_PER_AGENT: usize = 8192;
 pub const DNS_MESSAGE: usize = 65_535;
 /// Open TCP connections of the DNS listener.
 pub const DNS_CONNECTIONS: usize = 1024;
+/// Least and longest wait after an accept that failed (out of file descriptors, for example).
+pub const ACCEPT_RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How long a TCP connection to DNS may be silent, or take no answer.
+pub const DNS_IDLE: Duration = Duration::from_secs(10);
+/// Datagrams that a DNS worker answers before it lets others run.
+pub const DNS_BATCH: usize = 64;
+/// Encoded answers that one DNS worker keeps.
+pub const DNS_MEMO: usize = 8 * 1024 * 1024;
+/// DNS queries that wait for an answer from elsewhere.
+pub const DNS_FORWARDS: usize = 1024;
+/// How long one server is waited for when a DNS query is forwarded.
+pub const DNS_FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections kept idle to one instance by an HTTP upstream.
 pub const POOL_IDLE: usize = 128;
 /// Instances that are tried for one request or connection.
