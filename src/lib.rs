@@ -9,6 +9,7 @@ pub mod model;
 pub mod net;
 pub mod presence;
 pub mod proxy;
+pub mod raft;
 pub mod render;
 pub mod replica;
 pub mod state;

@@ -46,6 +46,12 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub const PROPOSALS_IN_FLIGHT: usize = 16 * 1024;
 /// Commands in one batch of the log.
 pub const BATCH_COMMANDS: usize = 4096;
+/// A command in the log.
+pub const LOG_COMMAND: usize = CONFIGURABLE_MAX;
+/// The state in a snapshot, before compression.
+pub const SNAPSHOT: usize = 4 * 1024 * 1024 * 1024;
+/// A piece of a snapshot on its way to another server.
+pub const SNAPSHOT_CHUNK: usize = 4 * 1024 * 1024;
 /// Entries that a server keeps for followers that lag.
 pub const RING_ENTRIES: usize = 16 * 1024;
 /// Bytes of changes that a server keeps for followers that lag.

@@ -40,14 +40,8 @@ pub use error::Error;
 /// What runs.
 #[derive(Debug)]
 pub struct Handle {
-    addresses: Vec<SocketAddr>,
-}
-
-impl Handle {
     /// The bound address of each upstream, in the order of the config.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// Binds all listeners, then serves them until the shutdown.

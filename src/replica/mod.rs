@@ -91,6 +91,11 @@ impl Replica {
 }
 
 impl Writer {
+    /// The readers' side of this writer.
+    pub fn replica(&self) -> Replica {
+        Replica { shared: self.shared.clone() }
+    }
+
     /// The state with everything taken in, published or not.
     pub fn state(&self) -> &State {
         &self.state

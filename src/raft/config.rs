@@ -1,0 +1,42 @@
+//! What a server's part in Raft is told: who it is, where its log lies, how patient it is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::NodeId;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub id: NodeId,
+    /// `data_dir`: the log goes to `wal` and the snapshots to `snapshots` below it.
+    pub dir: PathBuf,
+    /// Bytes of one segment of the log.
+    pub segment_bytes: usize,
+    /// A snapshot is due when this much log was written since the last one, or as much as the last
+    /// one has, whichever is more.
+    pub snapshot_bytes: u64,
+    /// Entries before a snapshot that are kept for followers that lag.
+    pub keep_entries: u64,
+    pub heartbeat: Duration,
+    pub election_min: Duration,
+    /// Also the time for which a leader is trusted without hearing of it again.
+    pub election_max: Duration,
+    /// How long a proposal may take before its outcome is unknown.
+    pub proposal_timeout: Duration,
+}
+
+impl Config {
+    pub fn new(id: NodeId, dir: impl Into<PathBuf>) -> Config {
+        Config {
+            id,
+            dir: dir.into(),
+            segment_bytes: 16 * 1024 * 1024,
+            snapshot_bytes: 64 * 1024 * 1024,
+            keep_entries: 4096,
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(350),
+            election_max: Duration::from_millis(650),
+            proposal_timeout: Duration::from_millis(2300),
+        }
+    }
+}

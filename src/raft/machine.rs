@@ -1,0 +1,149 @@
+//! openraft's state machine over the replica's writer: apply in order, publish once, then answer.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use tokio::time::Instant;
+
+use crate::replica::Writer;
+use crate::state::State;
+
+use super::clock::ClusterClock;
+use super::snapshot::{self, SnapshotStore};
+use super::types::{
+    Entry, LogId, Membership, Reply, Snapshot, SnapshotMeta, StoredMembership, Types, applied,
+};
+
+pub(super) struct Machine {
+    writer: Writer,
+    last: Option<LogId>,
+    membership: StoredMembership,
+    store: SnapshotStore,
+    clock: Arc<ClusterClock>,
+}
+
+impl Machine {
+    pub(super) fn new(writer: Writer, store: SnapshotStore, clock: Arc<ClusterClock>) -> Machine {
+        Machine { writer, last: None, membership: StoredMembership::default(), store, clock }
+    }
+
+    /// Everything that a snapshot of this moment is of.
+    pub(super) fn view(&self) -> (SnapshotMeta, State) {
+        let meta =
+            SnapshotMeta { last_log_id: self.last, last_membership: self.membership.clone() };
+        (meta, self.writer.state().clone())
+    }
+
+    fn apply_entry(&mut self, entry: &Entry) -> io::Result<Reply> {
+        let at = applied(&entry.log_id);
+        let reply = match &entry.payload {
+            EntryPayload::Normal(logged) => {
+                let proposal = logged.decode().map_err(|error| {
+                    let why = format!("entry {} of the log cannot be read: {error}", at.index);
+                    io::Error::new(io::ErrorKind::InvalidData, why)
+                })?;
+                Reply(Some(self.writer.apply(at, &proposal)))
+            }
+            EntryPayload::Blank => {
+                self.writer.blank(at);
+                Reply(None)
+            }
+            EntryPayload::Membership(membership) => {
+                self.writer.blank(at);
+                self.take_membership(entry.log_id, membership);
+                Reply(None)
+            }
+        };
+        self.last = Some(entry.log_id);
+        self.clock.note(at.term, self.writer.state().stamp(), Instant::now());
+        Ok(reply)
+    }
+
+    fn take_membership(&mut self, at: LogId, membership: &Membership) {
+        self.membership = StoredMembership::new(Some(at), membership.clone());
+    }
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotData = Bytes;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.last, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut answers = Vec::new();
+        while let Some(item) = entries.next().await {
+            let (entry, responder) = item?;
+            let reply = self.apply_entry(&entry)?;
+            answers.extend(responder.map(|responder| (responder, reply)));
+        }
+        // Whoever is answered finds the outcome in the state.
+        self.writer.publish();
+        for (responder, reply) in answers {
+            responder.send(reply);
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        if force {
+            return Some(self.get_snapshot_builder().await);
+        }
+        // Built beforehand, where a full disk is no reason to stop (`retention`).
+        self.store.newest().map(|stored| Builder::Built(stored.meta))
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let (meta, state) = self.view();
+        Builder::Build(self.store.clone(), meta, Box::new(state))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        bytes: Bytes,
+    ) -> Result<(), io::Error> {
+        let (_, state) = snapshot::decode(&bytes)?;
+        self.store.save(meta, &bytes)?;
+        self.last = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.writer.install(state);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let found = self.store.load()?;
+        Ok(found.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
+    }
+}
+
+/// Hands openraft a snapshot.
+pub(super) enum Builder {
+    Built(SnapshotMeta),
+    Build(SnapshotStore, SnapshotMeta, Box<State>),
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = Bytes;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        match self {
+            // openraft reads no more than the meta of a snapshot that was built.
+            Builder::Built(meta) => Ok(Snapshot { meta: meta.clone(), snapshot: Bytes::new() }),
+            Builder::Build(store, meta, state) => {
+                let snapshot = snapshot::encode(meta, state)?;
+                store.save(meta, &snapshot)?;
+                Ok(Snapshot { meta: meta.clone(), snapshot })
+            }
+        }
+    }
+}

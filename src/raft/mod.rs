@@ -1,0 +1,34 @@
+//! openraft, contained: the write-ahead log, snapshots, the messages between servers, one handle.
+//!
+//! A proposal is answered once it is fsynced on a quorum and applied here. Votes, entries and
+//! everything else that must survive go through one queue to one writer; the first error of the
+//! disk stops the node, and nothing is acknowledged after it.
+
+mod clock;
+mod codec;
+mod config;
+mod disk;
+mod error;
+mod inbox;
+mod log_store;
+mod machine;
+mod network;
+mod node;
+mod open;
+mod propose;
+mod retention;
+mod snapshot;
+mod status;
+#[cfg(test)]
+mod tests;
+mod types;
+pub mod wal;
+mod watch;
+mod wire;
+
+pub use config::Config;
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use error::{MembershipError, OpenError, ProposeError, ReadIndexError};
+pub use network::Transport;
+pub use node::Raft;
+pub use status::{Role, Status};

@@ -1,0 +1,231 @@
+//! How openraft reaches the other servers: typed calls over a transport of bytes, appends in flight.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{Stream, StreamExt, future, pin_mut, stream};
+use openraft::base::BoxStream;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::RPCOption;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+
+use crate::model::{NodeId, limits};
+use crate::net::peer::{CallError, Purpose};
+
+use super::codec::PlainVote;
+use super::types::{Snapshot, Types, Vote};
+use super::wire::{self, Ballot, Chunk, Request, Response};
+
+/// Appends on their way to one server.
+const APPENDS_IN_FLIGHT: usize = 32;
+/// An append is answered after the receiver's disk has it; a slow disk is no dead peer.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
+/// The last piece of a snapshot is answered after the receiver has taken it in.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Carries bytes to another server. Calls to one server for one purpose arrive in the order in
+/// which `call` was called, whenever the futures are polled.
+pub trait Transport: Send + Sync + 'static {
+    fn call(
+        &self,
+        to: NodeId,
+        purpose: Purpose,
+        body: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, CallError>>;
+}
+
+pub(super) struct Network {
+    pub(super) transport: Arc<dyn Transport>,
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Peer {
+        Peer { target, transport: self.transport.clone() }
+    }
+}
+
+/// One other server.
+pub(super) struct Peer {
+    target: u64,
+    transport: Arc<dyn Transport>,
+}
+
+impl Peer {
+    /// Queues a request before it returns; the future is its answer.
+    fn call(
+        &self,
+        purpose: Purpose,
+        request: &Request,
+        within: Duration,
+    ) -> impl Future<Output = Result<Response, RPCError<Types>>> + Send + use<> {
+        let to = NodeId(self.target);
+        let answer = self.transport.call(to, purpose, wire::encode(request), within);
+        async move {
+            let answer = answer.await.map_err(|error| match error {
+                CallError::NotSent(why) => RPCError::Unreachable(Unreachable::from_string(why)),
+                CallError::Lost(why) => RPCError::Network(NetworkError::from_string(why)),
+            })?;
+            match wire::decode(&answer) {
+                Ok(Response::Failed(why)) => {
+                    let why = format!("server {to}: {why}");
+                    Err(RPCError::Unreachable(Unreachable::from_string(why)))
+                }
+                Ok(response) => Ok(response),
+                Err(error) => Err(RPCError::Unreachable(Unreachable::new(&error))),
+            }
+        }
+    }
+
+    /// The answer is of another kind than the question.
+    fn odd<T>(&self) -> Result<T, RPCError<Types>> {
+        let why = format!("server {} gave an answer to another question", self.target);
+        Err(RPCError::Unreachable(Unreachable::from_string(why)))
+    }
+
+    async fn ballot(
+        &self,
+        request: Request,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        match self.call(Purpose::Raft, &request, option.soft_ttl()).await? {
+            Response::Vote(reply) => Ok(reply.into()),
+            _ => self.odd(),
+        }
+    }
+
+    fn append(
+        &self,
+        request: &AppendEntriesRequest<Types>,
+    ) -> impl Future<Output = Result<StreamAppendResult<Types>, RPCError<Types>>> + Send + use<>
+    {
+        let prev = request.prev_log_id;
+        let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+        let request = Request::Append(request.into());
+        let answer = self.call(Purpose::Raft, &request, APPEND_TIMEOUT);
+        let odd = self.odd();
+        async move {
+            match answer.await? {
+                Response::Append(reply) => Ok(reply.of(prev, last)),
+                _ => odd,
+            }
+        }
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: &Vote,
+        bytes: &Bytes,
+    ) -> Result<SnapshotResponse<Types>, RPCError<Types>> {
+        let sending = rand::random();
+        let mut offset = 0;
+        loop {
+            let end = bytes.len().min(offset + limits::SNAPSHOT_CHUNK);
+            let chunk = Request::Chunk(Chunk {
+                vote: PlainVote::from(vote),
+                sending,
+                offset: offset as u64,
+                total: bytes.len() as u64,
+                bytes: bytes.slice(offset..end),
+            });
+            let answer = self.call(Purpose::Snapshot, &chunk, CHUNK_TIMEOUT).await?;
+            let Response::Chunk(theirs) = answer else { return self.odd() };
+            if end == bytes.len() {
+                return Ok(SnapshotResponse::new(theirs.into()));
+            }
+            offset = end;
+        }
+    }
+}
+
+impl RaftNetworkV2<Types> for Peer {
+    type SnapshotData = Bytes;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        let request = Request::Append((&request).into());
+        match self.call(Purpose::Raft, &request, option.soft_ttl()).await? {
+            Response::Append(reply) => Ok(reply.response()),
+            _ => self.odd(),
+        }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _: RPCOption,
+    ) -> BoxFuture<'s, Result<AppendResults<'s>, RPCError<Types>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        // Requests are queued in the order in which they come, answers are given in that order.
+        let answers = input.map(|request| self.append(&request)).buffered(APPENDS_IN_FLIGHT);
+        // After the first that did not succeed, those behind it mean nothing.
+        let ending = stream::unfold(Some(Box::pin(answers)), |answers| async move {
+            let mut answers = answers?;
+            let answer = answers.next().await?;
+            let goes_on = matches!(answer, Ok(Ok(_)));
+            Some((answer, goes_on.then_some(answers)))
+        });
+        let ending: AppendResults<'s> = Box::pin(ending);
+        Box::pin(future::ready(Ok(ending)))
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ballot(Request::Vote(Ballot::from(&request)), &option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ballot(Request::PreVote(Ballot::from(&request)), &option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let sent = self.send_snapshot(&vote, &snapshot.snapshot);
+        pin_mut!(sent, cancel);
+        match future::select(sent, cancel).await {
+            future::Either::Left((result, _)) => result.map_err(StreamingError::from),
+            future::Either::Right((closed, _)) => Err(closed.into()),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        let within = option.soft_ttl();
+        let answer = self.call(Purpose::Raft, &Request::Transfer((&request).into()), within);
+        match answer.await? {
+            Response::Transfer(reply) => Ok(reply.into()),
+            _ => self.odd(),
+        }
+    }
+}
+
+type AppendResults<'s> = BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>;

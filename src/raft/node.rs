@@ -1,0 +1,274 @@
+//! The handle to this server's Raft: what `cluster` is given.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
+use openraft::{ChangeMembers, EmptyNode, ReadPolicy};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use crate::model::{Applied, NodeId, limits};
+use crate::replica::Writer;
+use crate::state::{Command, Outcome};
+use crate::telemetry::Metrics;
+
+use super::clock::ClusterClock;
+use super::config::Config;
+use super::disk::{Disk, RealDisk};
+use super::error::{MembershipError, OpenError, ProposeError, ReadIndexError};
+use super::inbox::Inbox;
+use super::log_store::LogStore;
+use super::machine::Machine;
+use super::network::{Network, Transport};
+use super::open::{Opened, open};
+use super::propose::Proposer;
+use super::snapshot::SnapshotStore;
+use super::status::Status;
+use super::types::Types;
+use super::watch::{Gauges, SnapshotDuty, statuses};
+
+pub(super) type Core = openraft::Raft<Types, Machine>;
+
+/// Cheap to clone; all clones are the one server.
+#[derive(Clone)]
+pub struct Raft {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    core: Core,
+    proposer: Proposer,
+    inbox: Inbox,
+    snapshots: SnapshotStore,
+    log: LogStore,
+    status: watch::Receiver<Status>,
+}
+
+impl fmt::Debug for Raft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Raft").field("id", &self.inner.config.id).finish_non_exhaustive()
+    }
+}
+
+impl Raft {
+    /// Opens the log in `config.dir` and takes part with what is in it. When this returns, the
+    /// writer has everything that was known to be committed.
+    pub async fn open(
+        config: Config,
+        writer: Writer,
+        transport: Arc<dyn Transport>,
+        metrics: &Metrics,
+    ) -> Result<Raft, OpenError> {
+        Raft::open_on(Arc::new(RealDisk), config, writer, transport, metrics).await
+    }
+
+    /// The same on another disk than the machine's.
+    pub async fn open_on(
+        disk: Arc<dyn Disk>,
+        config: Config,
+        writer: Writer,
+        transport: Arc<dyn Transport>,
+        metrics: &Metrics,
+    ) -> Result<Raft, OpenError> {
+        let (dir, segment_bytes) = (config.dir.clone(), config.segment_bytes);
+        let opened = tokio::task::spawn_blocking(move || open(&disk, &dir, segment_bytes))
+            .await
+            .map_err(|error| OpenError::Raft(error.to_string()))??;
+        let Opened { log, pressure, snapshots: store } = opened;
+        let clock = Arc::new(ClusterClock::default());
+        let replica = writer.replica();
+        let machine = Machine::new(writer, store.clone(), clock.clone());
+        let network = Network { transport };
+        let settings = settings(&config)?;
+        let core = Core::new(config.id.0, Arc::new(settings), network, log.clone(), machine)
+            .await
+            .map_err(|error| OpenError::Raft(error.to_string()))?;
+        let gauges = Gauges::new(metrics);
+        let status = statuses(&core, &replica, gauges);
+        SnapshotDuty {
+            core: core.clone(),
+            store: store.clone(),
+            pressure: pressure.clone(),
+            floor: config.snapshot_bytes,
+        }
+        .spawn();
+        let proposer = Proposer {
+            core: core.clone(),
+            replica,
+            clock,
+            pressure: pressure.clone(),
+            room: Arc::new(Semaphore::new(limits::PROPOSALS_IN_FLIGHT)),
+            within: config.proposal_timeout,
+        };
+        let inbox = Inbox::new(core.clone(), pressure);
+        let inner = Inner { config, core, proposer, inbox, snapshots: store, log, status };
+        let raft = Raft { inner: Arc::new(inner) };
+        raft.lead_if_alone().await?;
+        Ok(raft)
+    }
+
+    /// A server that votes alone need not wait for a silence that only others could break.
+    async fn lead_if_alone(&self) -> Result<(), OpenError> {
+        let membership =
+            self.inner.core.server_metrics().borrow_watched().membership_config.clone();
+        let alone = membership.voter_ids().eq([self.inner.config.id.0]);
+        if alone {
+            let elected = self.inner.core.trigger().elect(false).await;
+            elected.map_err(|error| OpenError::Raft(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.inner.config.id
+    }
+
+    /// Begins a log of which this server is the only member. One that has begun is left alone.
+    /// Returns when this server leads.
+    pub async fn found(&self) -> Result<(), MembershipError> {
+        let id = self.inner.config.id.0;
+        match self.inner.core.initialize(BTreeSet::from([id])).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+            Err(RaftError::APIError(error)) => {
+                return Err(MembershipError::Refused(error.to_string()));
+            }
+            Err(RaftError::Fatal(fatal)) => {
+                return Err(MembershipError::Stopped(fatal.to_string()));
+            }
+        }
+        let mut status = self.status();
+        let led = status.wait_for(|status| status.leader.is_some());
+        match timeout(self.inner.config.proposal_timeout, led).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(MembershipError::NotLeader { leader: None }),
+        }
+    }
+
+    /// Has a command logged and applied. When it returns, the outcome is visible in the replica.
+    pub async fn propose(&self, command: Command) -> Result<(Outcome, Applied), ProposeError> {
+        self.inner.proposer.propose(command).await
+    }
+
+    /// An index that covers everything acknowledged before the call, as a quorum has confirmed
+    /// since the call that this server leads. Calls that come together share one round.
+    pub async fn read_index(&self) -> Result<u64, ReadIndexError> {
+        let linearizer = self.inner.core.get_read_linearizer(ReadPolicy::ReadIndex);
+        match timeout(self.inner.config.proposal_timeout, linearizer).await {
+            Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
+                Err(ReadIndexError::NotLeader { leader: forward.leader_id.map(NodeId) })
+            }
+            Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) | Err(_) => {
+                Err(ReadIndexError::NoQuorum)
+            }
+            Ok(Err(RaftError::Fatal(fatal))) => Err(ReadIndexError::Stopped(fatal.to_string())),
+        }
+    }
+
+    /// Lets a server have the log without a vote. Returns when that is committed, not when the
+    /// server has caught up: `Status::matched` tells.
+    pub async fn add_learner(&self, id: NodeId) -> Result<(), MembershipError> {
+        let nodes = BTreeMap::from([(id.0, EmptyNode::default())]);
+        self.change(ChangeMembers::AddNodes(nodes), true).await
+    }
+
+    /// Makes these the voters; they must be members already. Others stay as learners.
+    pub async fn change_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), MembershipError> {
+        let voters = voters.into_iter().map(|id| id.0).collect();
+        self.change(ChangeMembers::ReplaceAllVoters(voters), true).await
+    }
+
+    /// Takes a server out of the log's members, voter or learner.
+    pub async fn remove(&self, id: NodeId) -> Result<(), MembershipError> {
+        let ids = BTreeSet::from([id.0]);
+        let votes = self.status().borrow().voters.contains(&id);
+        if votes {
+            self.change(ChangeMembers::RemoveVoters(ids), false).await
+        } else {
+            self.change(ChangeMembers::RemoveNodes(ids), false).await
+        }
+    }
+
+    async fn change(
+        &self,
+        change: ChangeMembers<u64, EmptyNode>,
+        retain: bool,
+    ) -> Result<(), MembershipError> {
+        let changed = self.inner.core.change_membership(change, retain);
+        match timeout(self.membership_timeout(), changed).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
+                Err(MembershipError::NotLeader { leader: forward.leader_id.map(NodeId) })
+            }
+            Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
+                Err(MembershipError::Unknown("the leader changed meanwhile".to_owned()))
+            }
+            Ok(Err(RaftError::APIError(error))) => Err(MembershipError::Refused(error.to_string())),
+            Ok(Err(RaftError::Fatal(fatal))) => Err(MembershipError::Stopped(fatal.to_string())),
+            Err(_) => Err(MembershipError::Unknown("no quorum took it in time".to_owned())),
+        }
+    }
+
+    /// A change of voters is two entries, one after the other.
+    fn membership_timeout(&self) -> Duration {
+        self.inner.config.proposal_timeout * 2
+    }
+
+    /// Asks another voter to lead; `status` shows whether it does.
+    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), MembershipError> {
+        let asked = self.inner.core.trigger().transfer_leader(to.0).await;
+        asked.map_err(|fatal| MembershipError::Stopped(fatal.to_string()))
+    }
+
+    /// How this server stands, now and whenever it changes.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.inner.status.clone()
+    }
+
+    /// Answers a message of another server. The future is to be polled once before the next
+    /// message of the same server is looked at.
+    pub fn handle(&self, body: &Bytes) -> impl Future<Output = Bytes> + Send + use<> {
+        self.inner.inbox.handle(body)
+    }
+
+    /// Writes a snapshot of the present state, and lets go of the log before it but for a tail.
+    pub async fn snapshot_now(&self) -> Result<(), String> {
+        super::watch::take_snapshot(&self.inner.core, &self.inner.snapshots).await
+    }
+
+    /// Ends Raft on this server; what is queued for the disk is still written.
+    pub async fn shutdown(&self) {
+        if let Err(error) = self.inner.core.shutdown().await {
+            tracing::warn!(%error, "raft did not end well");
+        }
+        let log = self.inner.log.clone();
+        // It panics only where the log has reported a failure already.
+        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+    }
+}
+
+fn settings(config: &Config) -> Result<openraft::Config, OpenError> {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let settings = openraft::Config {
+        cluster_name: "remora".to_owned(),
+        heartbeat_interval: ms(config.heartbeat),
+        election_timeout_min: ms(config.election_min),
+        election_timeout_max: ms(config.election_max),
+        enable_pre_vote: Some(true),
+        // A leader whose disk lost what followers had could write another entry in its place, were
+        // it to lead on in the same term.
+        enable_leader_restore: Some(false),
+        snapshot_policy: openraft::SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: config.keep_entries,
+        max_append_entries: Some(limits::BATCH_COMMANDS as u64),
+        ..openraft::Config::default()
+    };
+    settings.validate().map_err(|error| OpenError::Raft(error.to_string()))
+}

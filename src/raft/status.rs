@@ -1,0 +1,88 @@
+//! How this server stands in Raft at one moment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use openraft::alias::InstantOf;
+use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
+use openraft::{Instant, ServerState};
+
+use crate::model::{Applied, NodeId};
+
+use super::types::{LogId, Types, applied, node_ids};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Leader,
+    /// A voter that asks for votes.
+    Candidate,
+    Follower,
+    /// Not a voter, or not a member of anything yet.
+    Learner,
+    /// Raft has ended: on request, or because the log failed.
+    Stopped,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub id: NodeId,
+    pub term: u64,
+    pub leader: Option<NodeId>,
+    pub role: Role,
+    /// While the voters change, those of both sides.
+    pub voters: Vec<NodeId>,
+    pub learners: Vec<NodeId>,
+    /// The last entry of the log, whether committed or not.
+    pub last_log: Option<Applied>,
+    pub committed: Option<Applied>,
+    pub applied: Option<Applied>,
+    /// The state may be served: replay has reached what was known to be committed.
+    pub synced: bool,
+    /// On the leader, the index up to which each other server is known to have the log.
+    pub matched: BTreeMap<NodeId, Option<u64>>,
+    /// On the leader, the time since a quorum last answered it.
+    pub quorum_acked: Option<Duration>,
+}
+
+impl Status {
+    pub fn leads(&self) -> bool {
+        self.role == Role::Leader
+    }
+
+    pub(super) fn of(
+        server: &RaftServerMetrics<Types>,
+        data: &RaftDataMetrics<Types>,
+        now: InstantOf<Types>,
+    ) -> Status {
+        let membership = server.membership_config.membership();
+        let position = |id: &Option<LogId>| id.as_ref().map(applied);
+        let id = NodeId(server.id);
+        let matched = data.replication.iter().flatten();
+        let matched = matched.map(|(id, at)| (NodeId(*id), at.as_ref().map(|at| at.index)));
+        let acked = data.last_quorum_acked.as_deref();
+        Status {
+            id,
+            term: server.vote.leader_id().term,
+            leader: server.current_leader.map(NodeId),
+            role: role(server.state),
+            voters: node_ids(membership.voter_ids()),
+            learners: node_ids(membership.learner_ids()),
+            last_log: position(&data.last_log),
+            committed: position(&data.cluster_committed).max(position(&data.last_applied)),
+            applied: position(&data.last_applied),
+            synced: false,
+            matched: matched.filter(|(other, _)| *other != id).collect(),
+            quorum_acked: acked.map(|acked| now.saturating_duration_since(*acked)),
+        }
+    }
+}
+
+fn role(state: ServerState) -> Role {
+    match state {
+        ServerState::Leader => Role::Leader,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Follower => Role::Follower,
+        ServerState::Learner => Role::Learner,
+        ServerState::Shutdown => Role::Stopped,
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of one server and of three, in one process, on real files.
+
+mod alone;
+mod suite;
+mod world;

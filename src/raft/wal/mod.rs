@@ -1,0 +1,20 @@
+//! The write-ahead log: numbered frames in zero-filled, recycled segments, one writer, group commit.
+//!
+//! A batch is written only after the one before was synced. So a damaged frame at the very end is
+//! a write that nobody was told of, and is cut off; a damaged frame with a valid one after it had
+//! been acknowledged, and is refused.
+
+mod error;
+mod frame;
+mod journal;
+mod record;
+mod recovery;
+mod replay;
+mod segment;
+mod spares;
+mod writer;
+
+pub use error::WalError;
+pub use record::{Position, Record};
+pub use replay::Recovered;
+pub use writer::{Done, Pressure, Wal};
