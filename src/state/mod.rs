@@ -17,6 +17,9 @@ mod snapshot;
 mod topic;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};

@@ -19,7 +19,7 @@ use super::rows::{
 };
 use super::topic::Touch;
 
-const MAGIC: &[u8; 8] = b"rmrsnap\0";
+pub(super) const MAGIC: &[u8; 8] = b"rmrsnap\0";
 const VERSION: u32 = 1;
 const SECTION_SHARED: u8 = 1;
 const SECTION_SERVER: u8 = 2;
@@ -294,7 +294,7 @@ fn read<T: DeserializeOwned>(kind: u8, offset: usize, body: &[u8]) -> Result<T, 
 }
 
 /// Over all of a section, so that a damaged kind or length is found as well.
-fn section_crc(kind: u8, len: [u8; 8], body: &[u8]) -> u32 {
+pub(super) fn section_crc(kind: u8, len: [u8; 8], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&[kind]);
     hasher.update(&len);

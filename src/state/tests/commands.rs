@@ -1,0 +1,236 @@
+//! Random commands over a small world, so that they meet each other often.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::model::Stamp;
+use crate::model::{
+    CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, NodeName, Role, ServiceDef, Source,
+};
+use crate::state::{
+    Admission, CatalogOp, Command, DeleteRange, Key, KeyRange, KvCommand, NodeDef, PRESENCE_CHECK,
+    Put, RangeQuery, Settings, SortBy,
+};
+
+pub const KEYS: [&[u8]; 7] = [b"a", b"a/b", b"a/c", b"a0", b"b", b"b/\xff", b"\xff"];
+pub const PREFIXES: [&[u8]; 7] = [b"", b"a", b"a/", b"b/", b"\xff", b"\xff\xff", b"zz"];
+pub const SERVICES: [&str; 3] = ["web", "Web", "db"];
+pub const NODES: [&str; 3] = ["n1", "N2", "ext"];
+pub const INSTANCES: [&str; 3] = ["i1", "i2", "i3"];
+pub const CHECKS: [&str; 4] = ["c1", "c2", "c3", PRESENCE_CHECK];
+
+fn one_of<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy<Value = T> {
+    proptest::sample::select(all)
+}
+
+pub fn key() -> impl Strategy<Value = Key> {
+    one_of(&KEYS).prop_map(Bytes::from_static)
+}
+
+fn any_key() -> impl Strategy<Value = Key> {
+    prop_oneof![20 => key(), 1 => Just(Bytes::new())]
+}
+
+fn value() -> impl Strategy<Value = Bytes> {
+    one_of(&["", "1", "2"]).prop_map(Bytes::from)
+}
+
+fn lease() -> impl Strategy<Value = LeaseId> {
+    (0..4i64).prop_map(LeaseId)
+}
+
+fn agent() -> impl Strategy<Value = NodeId> {
+    (1..6u64).prop_map(NodeId)
+}
+
+fn node() -> impl Strategy<Value = Folded> {
+    one_of(&NODES).prop_map(Folded::new)
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    one_of(&[Health::Passing, Health::Warning, Health::Critical])
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    one_of(&[Source::Api, Source::Config])
+}
+
+pub fn range() -> impl Strategy<Value = KeyRange> {
+    let end = prop_oneof![Just(Bytes::new()), Just(Bytes::from_static(b"\0")), key(),];
+    prop_oneof![
+        (any_key(), end).prop_map(|(key, end)| KeyRange { key, end }),
+        one_of(&PREFIXES).prop_map(|prefix| KeyRange::prefix(&Bytes::from_static(prefix))),
+    ]
+}
+
+pub fn query() -> impl Strategy<Value = RangeQuery> {
+    let sort =
+        one_of(&[SortBy::Key, SortBy::Version, SortBy::Create, SortBy::Modified, SortBy::Value]);
+    let bound = || prop_oneof![3 => Just(0i64), 1 => 1..20i64];
+    let bounds = (bound(), bound(), bound(), bound());
+    let revision = prop_oneof![Just(0i64), 1..40i64];
+    (range(), 0..4i64, revision, sort, any::<bool>(), any::<bool>(), bounds).prop_map(
+        |(range, limit, revision, sort_by, descending, count_only, bounds)| RangeQuery {
+            range,
+            limit,
+            revision,
+            sort_by,
+            descending,
+            count_only,
+            min_modified: bounds.0,
+            max_modified: bounds.1,
+            min_create: bounds.2,
+            max_create: bounds.3,
+        },
+    )
+}
+
+pub fn key_command() -> impl Strategy<Value = Command> {
+    let flag = || prop_oneof![4 => Just(false), 1 => Just(true)];
+    let put = (any_key(), value(), lease(), any::<bool>(), flag(), flag()).prop_map(
+        |(key, value, lease, prev_kv, ignore_value, ignore_lease)| {
+            Command::Put(Put { key, value, lease, prev_kv, ignore_value, ignore_lease })
+        },
+    );
+    let delete = (range(), any::<bool>())
+        .prop_map(|(range, prev_kv)| Command::DeleteRange(DeleteRange { range, prev_kv }));
+    prop_oneof![
+        6 => put,
+        2 => delete,
+        6 => kv_command().prop_map(Command::Kv),
+        2 => (lease(), 1..60u64).prop_map(|(id, ttl)| {
+            Command::LeaseGrant { id, ttl: Duration::from_secs(ttl) }
+        }),
+        1 => lease().prop_map(Command::LeaseRevoke),
+        1 => (proptest::collection::vec(lease(), 0..3), 1..3u64)
+            .prop_map(|(ids, term)| Command::LeaseExpire { ids, term }),
+    ]
+}
+
+fn kv_command() -> impl Strategy<Value = KvCommand> {
+    let cas = || proptest::option::of(prop_oneof![Just(0i64), 1..20i64]);
+    prop_oneof![
+        4 => (any_key(), value(), 0..2u64, cas())
+            .prop_map(|(key, value, flags, cas)| KvCommand::Set { key, value, flags, cas }),
+        2 => (any_key(), cas()).prop_map(|(key, cas)| KvCommand::Delete { key, cas }),
+        1 => one_of(&PREFIXES[1..])
+            .prop_map(|prefix| KvCommand::DeleteTree { prefix: Bytes::from_static(prefix) }),
+    ]
+}
+
+pub fn catalog_op() -> impl Strategy<Value = CatalogOp> {
+    prop_oneof![
+        4 => put_node(),
+        6 => put_instance(),
+        6 => put_check(),
+        4 => (node(), one_of(&CHECKS), health(), one_of(&["", "ok"])).prop_map(
+            |(node, check, status, output)| {
+                let (check, output) = (check.into(), output.to_owned());
+                CatalogOp::Report { node, check, status, output }
+            },
+        ),
+        1 => node().prop_map(CatalogOp::RemoveNode),
+        2 => (node(), one_of(&INSTANCES))
+            .prop_map(|(node, id)| CatalogOp::RemoveInstance { node, id: id.into() }),
+        2 => (node(), one_of(&CHECKS))
+            .prop_map(|(node, id)| CatalogOp::RemoveCheck { node, id: id.into() }),
+    ]
+}
+
+fn put_node() -> impl Strategy<Value = CatalogOp> {
+    let agent = proptest::option::of(agent());
+    let of = (one_of(&NODES), agent, one_of(&["10.0.0.1", "10.0.0.2"]), any::<bool>(), 1..3u64);
+    of.prop_map(|(name, agent, address, rack, ttl)| {
+        CatalogOp::PutNode(NodeDef {
+            name: name.into(),
+            agent,
+            uuid: String::new(),
+            address: address.into(),
+            tagged_addresses: Default::default(),
+            meta: rack.then(|| ("rack".to_owned(), "1".to_owned())).into_iter().collect(),
+            presence_ttl: Duration::from_secs(ttl),
+        })
+    })
+}
+
+fn put_instance() -> impl Strategy<Value = CatalogOp> {
+    let of = (node(), one_of(&INSTANCES), one_of(&SERVICES), 80..82, any::<bool>(), source());
+    of.prop_map(|(node, id, service, port, tagged, source)| {
+        let mut def = ServiceDef::new(id, service);
+        def.port = port;
+        def.tags = tagged.then(|| "v1".into()).into_iter().collect();
+        CatalogOp::PutInstance { node, def, source }
+    })
+}
+
+fn put_check() -> impl Strategy<Value = CatalogOp> {
+    let instance = proptest::option::of(one_of(&INSTANCES));
+    let of = (node(), one_of(&CHECKS), instance, health(), one_of(&["", "ok"]), source());
+    of.prop_map(|(node, id, instance, status, output, source)| {
+        let mut def = CheckDef::new(id, id, CheckKind::Static);
+        def.service_id = instance.map(Into::into);
+        CatalogOp::PutCheck { node, def, status, output: output.to_owned(), source }
+    })
+}
+
+pub fn admission() -> impl Strategy<Value = Admission> {
+    let role = one_of(&[Role::Server, Role::Edge, Role::Edge]);
+    (one_of(&NODES), 1..6u128, role, 8300..8302u16).prop_map(|(name, nonce, role, port)| {
+        Admission {
+            name: NodeName::new(name).unwrap(),
+            nonce,
+            role,
+            peer_addr: ([127, 0, 0, 1], port).into(),
+            client_urls: Vec::new(),
+            version: "1".to_owned(),
+        }
+    })
+}
+
+fn member_command() -> impl Strategy<Value = Command> {
+    let agents = || proptest::collection::vec(agent(), 0..3);
+    prop_oneof![
+        4 => admission().prop_map(Command::Admit),
+        1 => (agent(), 8300..8302u16).prop_map(|(id, port)| Command::Contact {
+            id,
+            peer_addr: ([127, 0, 0, 1], port).into(),
+            client_urls: Vec::new(),
+            version: "2".to_owned(),
+        }),
+        1 => agent().prop_map(Command::Retire),
+        2 => (agents(), 1..3u64).prop_map(|(nodes, term)| Command::Silent { nodes, term }),
+        2 => (agents(), 1..3u64).prop_map(|(nodes, term)| Command::Reap { nodes, term }),
+        1 => (1..3u32).prop_map(|voters| {
+            Command::Settings(Settings { voters, ..Settings::default() })
+        }),
+        1 => (0..3u32).prop_map(Command::Raise),
+    ]
+}
+
+fn housekeeping() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        (0..25i64).prop_map(Command::Compact),
+        (0..90u64, 0..90u64).prop_map(|(tombstones, history)| Command::Forget {
+            tombstones: Stamp(tombstones),
+            history: Stamp(history),
+        }),
+    ]
+}
+
+/// Any command with the stamp of its proposal; a late leader's may lie before the last one's.
+pub fn command() -> impl Strategy<Value = (Stamp, Command)> {
+    let ops = proptest::collection::vec(catalog_op(), 1..4);
+    let command = prop_oneof![
+        6 => key_command(),
+        8 => ops.prop_map(Command::Catalog),
+        3 => member_command(),
+        1 => housekeeping(),
+    ];
+    ((0..100u64).prop_map(Stamp), command)
+}
+
+pub fn commands() -> impl Strategy<Value = Vec<(Stamp, Command)>> {
+    proptest::collection::vec(command(), 0..60)
+}

@@ -1,0 +1,70 @@
+//! The state against a deliberately stupid model, and against itself by other ways.
+
+mod against_model;
+mod commands;
+mod compaction;
+mod followers;
+mod housekeeping;
+mod indexes;
+mod model;
+mod snapshots;
+mod table;
+
+use crate::model::{Applied, NodeName, Role, Stamp};
+
+use super::{
+    Admission, Changes, Command, Founding, KeyRow, Outcome, Part, Proposal, Settings, State,
+};
+use model::Write;
+use table::Version;
+
+/// A state with everything that it was told.
+struct Told {
+    state: State,
+    entries: Vec<Changes>,
+}
+
+impl Told {
+    fn founded() -> Told {
+        let mut told = Told { state: State::new(Part::Server), entries: Vec::new() };
+        let (settings, founder) = (Settings::default(), founder());
+        let founding = Founding { cluster: 1, lineage: 1, settings, founder };
+        told.tell(Stamp(0), Command::Found(founding));
+        told
+    }
+
+    /// Applies a command as the next entry of term 1.
+    fn tell(&mut self, stamp: Stamp, command: Command) -> Outcome {
+        let (outcome, changes) = self.decide(stamp, command);
+        self.state.absorb(&changes);
+        self.entries.push(changes);
+        outcome
+    }
+
+    fn decide(&self, stamp: Stamp, command: Command) -> (Outcome, Changes) {
+        let at = Applied { term: 1, index: self.state.applied().index + 1 };
+        self.state.apply(at, &Proposal { stamp, command })
+    }
+}
+
+fn founder() -> Admission {
+    Admission {
+        name: NodeName::new("n1").unwrap(),
+        nonce: 1,
+        role: Role::Server,
+        peer_addr: ([127, 0, 0, 1], 8300).into(),
+        client_urls: Vec::new(),
+        version: "1".to_owned(),
+    }
+}
+
+fn key_row(version: Version<Write>) -> KeyRow {
+    KeyRow {
+        value: version.value.value,
+        create: version.create as i64,
+        modified: version.modified as i64,
+        version: version.version,
+        lease: version.value.lease,
+        flags: version.value.flags,
+    }
+}

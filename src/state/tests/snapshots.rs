@@ -1,0 +1,183 @@
+//! Snapshots that are whole, damaged, cut, and of the released format.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::model::{
+    CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, ServiceDef, Source, Stamp,
+};
+use crate::state::snapshot::{MAGIC, section_crc};
+use crate::state::{
+    CatalogOp, Command, KvCommand, NodeDef, Part, Put, SnapshotError, State, presence_check,
+};
+
+use super::Told;
+use super::commands::commands;
+
+fn told(commands: Vec<(Stamp, Command)>) -> Told {
+    let mut told = Told::founded();
+    for (stamp, command) in commands {
+        told.tell(stamp, command);
+    }
+    told
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_is_what_was_written(commands in commands()) {
+        let state = told(commands).state;
+        let (server, shared) = (state.encode(Part::Server), state.encode(Part::Shared));
+        let again = State::decode(&server, Part::Server).unwrap();
+        prop_assert_eq!(again.encode(Part::Server), server.clone());
+        let edge = State::decode(&server, Part::Shared).unwrap();
+        prop_assert_eq!(edge.encode(Part::Server), shared.clone());
+        let edge = State::decode(&shared, Part::Shared).unwrap();
+        prop_assert_eq!(edge.checksum(), state.checksum());
+        let missing = State::decode(&shared, Part::Server).err();
+        prop_assert_eq!(missing, Some(SnapshotError::Missing("server")));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found(
+        commands in commands(),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8,
+    ) {
+        let mut bytes = told(commands).state.encode(Part::Server);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1u8 << bit;
+        prop_assert!(State::decode(&bytes, Part::Server).is_err(), "byte {at}, bit {bit}");
+    }
+
+    #[test]
+    fn every_cut_is_found(commands in commands(), at in any::<prop::sample::Index>()) {
+        let bytes = told(commands).state.encode(Part::Server);
+        let at = at.index(bytes.len());
+        prop_assert!(State::decode(&bytes[..at], Part::Server).is_err(), "cut at {at}");
+    }
+
+    #[test]
+    fn garbage_is_an_error(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        framed in any::<bool>(),
+    ) {
+        if framed {
+            let head = State::new(Part::Server).encode(Part::Server);
+            bytes.splice(0..0, head[..12].iter().copied());
+        }
+        prop_assert!(State::decode(&bytes, Part::Server).is_err());
+    }
+
+    /// What passes the checksum may still be nonsense: no panic then either.
+    #[test]
+    fn nonsense_under_a_true_checksum_never_panics(
+        commands in commands(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut bytes = told(commands).state.encode(Part::Server);
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let mut sealed = bytes.clone();
+        reseal(&mut sealed);
+        let _ = State::decode(&sealed, Part::Server);
+    }
+}
+
+/// Makes the first section's checksum true again.
+fn reseal(bytes: &mut [u8]) {
+    let head = MAGIC.len() + 4;
+    let mut len = [0; 8];
+    len.copy_from_slice(&bytes[head + 1..head + 9]);
+    let body = head + 13;
+    let end = body.saturating_add(u64::from_le_bytes(len) as usize).min(bytes.len());
+    let crc = section_crc(bytes[head], len, &bytes[body..end]);
+    bytes[head + 9..body].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// A state with something of everything, the same in every release.
+fn sample() -> State {
+    let node = Folded::new("n1");
+    let mut def = ServiceDef::new("web-1", "Web");
+    (def.port, def.tags) = (8080, vec!["v1".into()]);
+    def.meta.insert("rack".to_owned(), "1".to_owned());
+    let put_node = CatalogOp::PutNode(NodeDef {
+        name: "N1".into(),
+        agent: Some(NodeId(1)),
+        uuid: String::new(),
+        address: "10.0.0.1".into(),
+        tagged_addresses: Default::default(),
+        meta: Default::default(),
+        presence_ttl: Duration::from_secs(10),
+    });
+    let check = |def, status| CatalogOp::PutCheck {
+        node: node.clone(),
+        def,
+        status,
+        output: "said so".to_owned(),
+        source: Source::Config,
+    };
+    let lost = |id: &str| CatalogOp::PutInstance {
+        node: node.clone(),
+        def: ServiceDef::new(id, id),
+        source: Source::Api,
+    };
+    let set = |key: &'static str, value: &'static str| {
+        let (key, value) = (Bytes::from(key), Bytes::from(value));
+        Command::Kv(KvCommand::Set { key, value, flags: 7, cas: None })
+    };
+    let mut ttl = CheckDef::new("c", "alive", CheckKind::Ttl { ttl: Duration::from_secs(15) });
+    ttl.service_id = Some("web-1".into());
+    let put = CatalogOp::PutInstance { node: node.clone(), def, source: Source::Config };
+    let ops = vec![put_node, put, check(presence_check(), Health::Passing), lost("gone")];
+    let commands = [
+        Command::Catalog(ops),
+        Command::Catalog(vec![check(ttl, Health::Warning)]),
+        Command::Catalog(vec![CatalogOp::RemoveInstance { node: node.clone(), id: "gone".into() }]),
+        Command::LeaseGrant { id: LeaseId(5), ttl: Duration::from_secs(30) },
+        Command::Put(Put {
+            key: Bytes::from("leased"),
+            value: Bytes::from("1"),
+            lease: LeaseId(5),
+            prev_kv: false,
+            ignore_value: false,
+            ignore_lease: false,
+        }),
+        set("old", "1"),
+        set("old", "2"),
+        Command::Compact(3),
+        set("old", "3"),
+        Command::Kv(KvCommand::Delete { key: Bytes::from("old"), cas: None }),
+        set("new", "1"),
+    ];
+    let stamps = (1..).map(|n| Stamp(n * 1000));
+    told(stamps.zip(commands).collect()).state
+}
+
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/snapshot-1.bin");
+
+/// Formats are frozen once released: if this fails, write a new version and a reader of both.
+#[test]
+fn format_1_is_read_and_written_as_it_was_released() {
+    let bytes = include_bytes!("../../../tests/fixtures/snapshot-1.bin");
+    let state = State::decode(bytes, Part::Server).unwrap();
+    assert_eq!(state.key(b"new").unwrap().flags, 7);
+    assert_eq!(state.key_index(b"old"), 6);
+    assert_eq!(state.history().unwrap().compacted(), 3);
+    assert_eq!(
+        state.instances("web").map(|view| view.health()).collect::<Vec<_>>(),
+        [Health::Warning]
+    );
+    assert_eq!(state.service_health_index("gone"), 4);
+    assert_eq!(state.encode(Part::Server), sample().encode(Part::Server));
+    assert_eq!(state.encode(Part::Server), bytes);
+}
+
+#[test]
+#[ignore = "writes the fixture; to be run once for a format that is not released yet"]
+fn write_the_fixture() {
+    #[allow(clippy::disallowed_methods, reason = "it is its purpose to write a file")]
+    std::fs::write(FIXTURE, sample().encode(Part::Server)).unwrap();
+}
