@@ -2,6 +2,7 @@
 
 pub mod balance;
 pub mod cluster;
+pub mod consul;
 pub mod dns;
 pub mod health;
 pub mod lifecycle;

@@ -24,6 +24,10 @@ pub const HTTP_BODY: usize = 2 * 1024 * 1024;
 pub const HTTP_HEADERS: usize = 64 * 1024;
 /// How long a client may take to send its request's headers.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send its request's body.
+pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long requests under way may take once the agent stops.
+pub const HTTP_DRAIN: Duration = Duration::from_secs(5);
 /// Open client connections of one listener.
 pub const CONNECTIONS: usize = 10_000;
 /// Waiting blocking queries of one agent.

@@ -1,6 +1,7 @@
 //! Binds, accepts, limits and secures connections: the only place that opens a socket to listen on.
 
 mod bind;
+pub mod http;
 pub mod peer;
 mod tls;
 

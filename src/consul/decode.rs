@@ -1,0 +1,227 @@
+//! Reads JSON bodies as Go does: names in any case, unknown fields refused, Go's error texts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
+
+use super::duration;
+
+/// What is wrong with a body, in Go's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(pub String);
+
+type Result<T> = std::result::Result<T, DecodeError>;
+
+/// The first JSON value of a body; what follows it is ignored. `null` is an empty object.
+pub fn object(body: &[u8], owner: &'static str) -> Result<Fields> {
+    let mut stream = serde_json::Deserializer::from_slice(body);
+    let value = Value::deserialize(&mut stream).map_err(|error| syntax(body, &error))?;
+    Fields::of(value, owner, &format!("value of type {owner}"))
+}
+
+fn syntax(body: &[u8], error: &serde_json::Error) -> DecodeError {
+    let text = if body.iter().all(u8::is_ascii_whitespace) {
+        "EOF".to_owned()
+    } else if error.is_eof() {
+        "unexpected EOF".to_owned()
+    } else {
+        format!("json: {error}")
+    };
+    DecodeError(text)
+}
+
+/// The members of an object, taken out one by one; what is left in the end is unknown.
+#[derive(Debug)]
+pub struct Fields {
+    members: Vec<(String, Value)>,
+    /// The name that error texts put before a field's; empty for most.
+    owner: &'static str,
+}
+
+impl Fields {
+    fn of(value: Value, owner: &'static str, target: &str) -> Result<Fields> {
+        let members = match value {
+            Value::Object(members) => members,
+            Value::Null => Map::new(),
+            other => {
+                let text = format!("json: cannot unmarshal {} into Go {target}", kind(&other));
+                return Err(DecodeError(text));
+            }
+        };
+        Ok(Fields { members: members.into_iter().collect(), owner })
+    }
+
+    /// The member by its first name that matches in any case; `null` is as if it were not there.
+    fn take(&mut self, names: &[&str]) -> Option<Value> {
+        let mut found = None;
+        while let Some(at) = self
+            .members
+            .iter()
+            .position(|(known, _)| names.iter().any(|name| known.eq_ignore_ascii_case(name)))
+        {
+            found = Some(self.members.swap_remove(at).1);
+        }
+        found.filter(|value| !value.is_null())
+    }
+
+    fn mismatch(&self, value: &Value, name: &str, target: &str) -> DecodeError {
+        let value = match value {
+            Value::Number(number) if target != "string" => format!("number {number}"),
+            other => kind(other).to_owned(),
+        };
+        let owner = self.owner;
+        DecodeError(format!(
+            "json: cannot unmarshal {value} into Go struct field {owner}.{name} of type {target}"
+        ))
+    }
+
+    pub fn string(&mut self, names: &[&str]) -> Result<String> {
+        match self.take(names) {
+            None => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(self.mismatch(&other, first(names), "string")),
+        }
+    }
+
+    pub fn boolean(&mut self, names: &[&str]) -> Result<bool> {
+        match self.take(names) {
+            None => Ok(false),
+            Some(Value::Bool(value)) => Ok(value),
+            Some(other) => Err(self.mismatch(&other, first(names), "bool")),
+        }
+    }
+
+    /// None where the field was not given.
+    pub fn integer(&mut self, names: &[&str]) -> Result<Option<i64>> {
+        let Some(value) = self.take(names) else { return Ok(None) };
+        match value.as_i64() {
+            Some(number) => Ok(Some(number)),
+            None => Err(self.mismatch(&value, first(names), "int")),
+        }
+    }
+
+    pub fn strings(&mut self, names: &[&str]) -> Result<Vec<String>> {
+        let items = match self.take(names) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(items)) => items,
+            Some(other) => return Err(self.mismatch(&other, first(names), "[]string")),
+        };
+        items.into_iter().map(|item| self.text(item, first(names))).collect()
+    }
+
+    pub fn map(&mut self, names: &[&str]) -> Result<BTreeMap<String, String>> {
+        let members = self.members_of(names, "map[string]string")?;
+        let text = |(key, value)| Ok((key, self.text(value, first(names))?));
+        members.into_iter().map(text).collect()
+    }
+
+    pub fn map_of_lists(&mut self, names: &[&str]) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut lists = BTreeMap::new();
+        for (key, value) in self.members_of(names, "map[string][]string")? {
+            let items = match value {
+                Value::Null => Vec::new(),
+                Value::Array(items) => items,
+                other => return Err(self.mismatch(&other, first(names), "[]string")),
+            };
+            let items: Result<Vec<String>> =
+                items.into_iter().map(|item| self.text(item, first(names))).collect();
+            lists.insert(key, items?);
+        }
+        Ok(lists)
+    }
+
+    /// The members of an object whose names are the caller's.
+    pub fn objects_by_name(&mut self, names: &[&str]) -> Result<Vec<(String, Fields)>> {
+        let members = self.members_of(names, "map")?;
+        let object = |(key, value)| {
+            Ok((key, Fields::of(value, self.owner, &field(self.owner, first(names)))?))
+        };
+        members.into_iter().map(object).collect()
+    }
+
+    pub fn object(&mut self, names: &[&str]) -> Result<Option<Fields>> {
+        let Some(value) = self.take(names) else { return Ok(None) };
+        Fields::of(value, self.owner, &field(self.owner, first(names))).map(Some)
+    }
+
+    pub fn objects(&mut self, names: &[&str]) -> Result<Vec<Fields>> {
+        let items = match self.take(names) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(items)) => items,
+            Some(other) => return Err(self.mismatch(&other, first(names), "[]struct")),
+        };
+        let target = field(self.owner, first(names));
+        items.into_iter().map(|item| Fields::of(item, self.owner, &target)).collect()
+    }
+
+    /// Nanoseconds: a number, or Go's text. Zero where it was not given.
+    pub fn nanoseconds(&mut self, names: &[&str]) -> Result<i64> {
+        match self.take(names) {
+            None => Ok(0),
+            Some(Value::String(text)) if text.is_empty() => Ok(0),
+            Some(Value::String(text)) => duration::parse(&text)
+                .ok_or_else(|| DecodeError(format!("time: invalid duration {text:?}"))),
+            Some(Value::Number(number)) => number
+                .as_i64()
+                .or_else(|| number.as_f64().map(|number| number as i64))
+                .ok_or_else(|| DecodeError(format!("time: invalid duration \"{number}\""))),
+            Some(other) => Err(self.mismatch(&other, first(names), "time.Duration")),
+        }
+    }
+
+    /// None where it was not given, or is not above zero.
+    pub fn duration(&mut self, names: &[&str]) -> Result<Option<Duration>> {
+        Ok(duration::positive(self.nanoseconds(names)?))
+    }
+
+    /// Takes fields that are known and mean nothing here.
+    pub fn skip(&mut self, names: &[&str]) {
+        self.members.retain(|(known, _)| !names.iter().any(|n| known.eq_ignore_ascii_case(n)));
+    }
+
+    /// Everything has been taken, or the body names something that does not exist.
+    pub fn finish(self) -> Result<()> {
+        match self.members.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(DecodeError(format!("json: unknown field {name:?}"))),
+        }
+    }
+
+    fn members_of(&mut self, names: &[&str], target: &str) -> Result<Map<String, Value>> {
+        match self.take(names) {
+            None => Ok(Map::new()),
+            Some(Value::Object(members)) => Ok(members),
+            Some(other) => Err(self.mismatch(&other, first(names), target)),
+        }
+    }
+
+    fn text(&self, value: Value, name: &str) -> Result<String> {
+        match value {
+            Value::String(text) => Ok(text),
+            Value::Null => Ok(String::new()),
+            other => Err(self.mismatch(&other, name, "string")),
+        }
+    }
+}
+
+fn first<'a>(names: &[&'a str]) -> &'a str {
+    names.first().copied().unwrap_or_default()
+}
+
+fn field(owner: &str, name: &str) -> String {
+    format!("struct field {owner}.{name}")
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}

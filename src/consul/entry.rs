@@ -1,0 +1,248 @@
+//! Turns the bodies of `catalog/register` and `catalog/deregister` into changes of the catalog.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    CheckDef, CheckKind, Folded, Health, ServiceDef, Source, TaggedAddress, Weights,
+};
+use crate::state::{CatalogOp, NodeDef, State};
+
+use super::decode::{self, DecodeError, Fields};
+use super::error::Failure;
+
+/// A namespace is the one unknown field that Consul explains.
+fn undecodable(error: DecodeError) -> Failure {
+    let why = if error.0 == "json: unknown field \"Namespace\"" {
+        " - Namespaces are a Consul Enterprise feature"
+    } else {
+        ""
+    };
+    Failure::bad(format!("Request decode failed: {error}{why}"))
+}
+
+/// The node, its instance and its checks, as one change. `state` is asked which agent runs the
+/// node, which a registration must not forget.
+pub fn register(body: &[u8], datacenter: &str, state: &State) -> Result<Vec<CatalogOp>, Failure> {
+    let entry = Entry::decode(body).map_err(undecodable)?;
+    entry.check(datacenter)?;
+    let node = Folded::new(&entry.node.name);
+    let mut ops = Vec::new();
+    if !entry.skip_node_update || state.node(node.as_str()).is_none() {
+        let mut def = entry.node.clone();
+        if let Some(known) = state.node(node.as_str()) {
+            def.agent = known.def.agent;
+            def.presence_ttl = known.def.presence_ttl;
+        }
+        ops.push(CatalogOp::PutNode(def));
+    }
+    if let Some(def) = entry.service {
+        ops.push(CatalogOp::PutInstance { node: node.clone(), def, source: Source::Catalog });
+    }
+    for check in entry.checks {
+        let Check { def, status, output, .. } = check;
+        let node = node.clone();
+        ops.push(CatalogOp::PutCheck { node, def, status, output, source: Source::Catalog });
+    }
+    Ok(ops)
+}
+
+struct Entry {
+    datacenter: String,
+    node: NodeDef,
+    skip_node_update: bool,
+    service: Option<ServiceDef>,
+    /// An id was given for the service.
+    service_id: bool,
+    checks: Vec<Check>,
+}
+
+struct Check {
+    def: CheckDef,
+    node: String,
+    status: Health,
+    output: String,
+}
+
+impl Entry {
+    fn decode(body: &[u8]) -> Result<Entry, DecodeError> {
+        let mut fields = decode::object(body, "structs.RegisterRequest")?;
+        let node = NodeDef {
+            name: fields.string(&["Node"])?.into(),
+            agent: None,
+            uuid: fields.string(&["ID"])?,
+            address: fields.string(&["Address"])?.into(),
+            tagged_addresses: fields.map(&["TaggedAddresses"])?,
+            meta: fields.map(&["NodeMeta"])?,
+            presence_ttl: Duration::ZERO,
+        };
+        let service = fields.object(&["Service"])?.map(service).transpose()?;
+        let mut checks = fields.objects(&["Checks"])?;
+        checks.extend(fields.object(&["Check"])?);
+        let entry = Entry {
+            datacenter: fields.string(&["Datacenter"])?,
+            node,
+            skip_node_update: fields.boolean(&["SkipNodeUpdate"])?,
+            service_id: service.as_ref().is_some_and(|(_, with_id)| *with_id),
+            service: service.map(|(def, _)| def),
+            checks: checks.into_iter().map(check).collect::<Result<_, _>>()?,
+        };
+        fields.skip(&["Locality", "WriteRequest"]);
+        fields.finish()?;
+        Ok(entry)
+    }
+
+    fn check(&self, datacenter: &str) -> Result<(), Failure> {
+        if !self.datacenter.is_empty() && self.datacenter != datacenter {
+            return Err(Failure::internal("No path to datacenter"));
+        }
+        if self.node.name.is_empty() {
+            return Err(Failure::internal("Must provide node"));
+        }
+        if self.node.address.is_empty() && !self.skip_node_update {
+            return Err(Failure::internal("Must provide address if SkipNodeUpdate is not set"));
+        }
+        check_node_id(&self.node.uuid)?;
+        if let Some(service) = &self.service {
+            if service.name.is_empty() {
+                return Err(Failure::internal(if self.service_id {
+                    "Must provide service name (Service.Service) when service ID is provided"
+                } else {
+                    "Must provide service name (Service.Service)"
+                }));
+            }
+            if matches!(&*service.address, "0.0.0.0" | "::" | "[::]") {
+                return Err(Failure::internal("Invalid service address"));
+            }
+        }
+        for check in &self.checks {
+            if check.def.id.is_empty() {
+                return Err(Failure::internal("Must provide check name or CheckID"));
+            }
+            if !check.node.is_empty() && Folded::new(&check.node) != Folded::new(&self.node.name) {
+                return Err(Failure::internal(format!(
+                    "Node '{}' for check '{}' doesn't match register request node '{}'",
+                    check.node, check.def.id, self.node.name
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_node_id(id: &str) -> Result<(), Failure> {
+    if id.is_empty() {
+        return Ok(());
+    }
+    if id.len() != 36 {
+        return Err(Failure::internal("Bad node ID: uuid string is wrong length"));
+    }
+    match uuid::Uuid::try_parse(id) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Failure::internal("Bad node ID: uuid is improperly formatted")),
+    }
+}
+
+/// The definition, and whether an id was given; without one the name is the id.
+fn service(mut fields: Fields) -> Result<(ServiceDef, bool), DecodeError> {
+    let id = fields.string(&["ID"])?;
+    let name = fields.string(&["Service"])?;
+    let mut def = ServiceDef::new(if id.is_empty() { &name } else { &id }, &name);
+    def.tags = fields.strings(&["Tags"])?.into_iter().map(Arc::from).collect();
+    def.meta = fields.map(&["Meta"])?;
+    def.address = fields.string(&["Address"])?.into();
+    def.port = port(&mut fields)?;
+    def.enable_tag_override = fields.boolean(&["EnableTagOverride"])?;
+    for (name, mut fields) in fields.objects_by_name(&["TaggedAddresses"])? {
+        def.tagged_addresses.insert(name, tagged_address(&mut fields)?);
+        fields.finish()?;
+    }
+    if let Some(mut weights) = fields.object(&["Weights"])? {
+        let share = |number: Option<i64>| number.unwrap_or_default().clamp(0, 65_535) as u16;
+        let passing = share(weights.integer(&["Passing"])?);
+        let warning = share(weights.integer(&["Warning"])?);
+        def.weights = Weights { passing, warning };
+        weights.finish()?;
+    }
+    fields.skip(&["Kind", "Proxy", "Connect", "Locality", "SocketPath", "PeerName"]);
+    fields.skip(&["CreateIndex", "ModifyIndex"]);
+    fields.finish()?;
+    Ok((def, !id.is_empty()))
+}
+
+/// As the client sent it; what an `i32` cannot hold is cut to its ends.
+pub fn port(fields: &mut Fields) -> Result<i32, DecodeError> {
+    let port = fields.integer(&["Port"])?.unwrap_or_default();
+    Ok(port.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32)
+}
+
+pub fn tagged_address(fields: &mut Fields) -> Result<TaggedAddress, DecodeError> {
+    Ok(TaggedAddress { address: fields.string(&["Address"])?, port: port(fields)? })
+}
+
+fn check(mut fields: Fields) -> Result<Check, DecodeError> {
+    let name = fields.string(&["Name"])?;
+    let id = fields.string(&["CheckID"])?;
+    let mut def = CheckDef::new(if id.is_empty() { &name } else { &id }, &name, CheckKind::Static);
+    def.notes = fields.string(&["Notes"])?;
+    let service = fields.string(&["ServiceID"])?;
+    def.service_id = (!service.is_empty()).then(|| service.into());
+    if let Some(definition) = fields.object(&["Definition"])? {
+        definition_of(&mut def, definition)?;
+    }
+    // Consul takes any word; one that it does not know passes nowhere, so neither does it here.
+    let status = fields.string(&["Status"])?.parse().unwrap_or(Health::Critical);
+    def.initial = status;
+    let check =
+        Check { def, node: fields.string(&["Node"])?, status, output: fields.string(&["Output"])? };
+    fields.skip(&["ServiceName", "ServiceTags", "Type", "Interval", "Timeout", "ExposedPort"]);
+    fields.skip(&["PeerName", "CreateIndex", "ModifyIndex"]);
+    fields.finish()?;
+    Ok(check)
+}
+
+/// What would run the check. It is only shown: nobody runs what came by catalog.
+fn definition_of(def: &mut CheckDef, mut fields: Fields) -> Result<(), DecodeError> {
+    let interval = fields.duration(&["Interval", "IntervalDuration"])?.unwrap_or_default();
+    let timeout = fields.duration(&["Timeout", "TimeoutDuration"])?.unwrap_or_default();
+    let after = ["DeregisterCriticalServiceAfter", "DeregisterCriticalServiceAfterDuration"];
+    def.deregister_after = fields.duration(&after)?;
+    let (url, address) = (fields.string(&["HTTP"])?, fields.string(&["TCP"])?);
+    let method = fields.string(&["Method"])?;
+    let headers = fields.map_of_lists(&["Header"])?;
+    let body = fields.string(&["Body"])?;
+    let tls_skip_verify = fields.boolean(&["TLSSkipVerify"])?;
+    if !url.is_empty() {
+        def.kind =
+            CheckKind::Http { url, method, headers, body, interval, timeout, tls_skip_verify };
+    } else if !address.is_empty() {
+        def.kind = CheckKind::Tcp { address, interval, timeout };
+    }
+    fields.skip(&["TLSServerName", "DisableRedirects", "TCPUseTLS", "UDP", "GRPC", "GRPCUseTLS"]);
+    fields.skip(&["OSService", "SessionName", "TTL", "ScriptArgs", "DockerContainerID", "Shell"]);
+    fields.skip(&["H2PING", "H2PingUseTLS", "AliasNode", "AliasService"]);
+    fields.finish()
+}
+
+/// The one thing that goes: an instance before a check before the whole node.
+pub fn deregister(body: &[u8], datacenter: &str) -> Result<CatalogOp, Failure> {
+    let mut fields = decode::object(body, "structs.DeregisterRequest").map_err(undecodable)?;
+    let mut text = |names: &[&str]| fields.string(names).map_err(undecodable);
+    let (node, asked) = (text(&["Node"])?, text(&["Datacenter"])?);
+    let (service, check) = (text(&["ServiceID"])?, text(&["CheckID"])?);
+    text(&["Address"])?;
+    fields.skip(&["WriteRequest"]);
+    fields.finish().map_err(undecodable)?;
+    if !asked.is_empty() && asked != datacenter {
+        return Err(Failure::internal("No path to datacenter"));
+    }
+    if node.is_empty() {
+        return Err(Failure::internal("Must provide node"));
+    }
+    let node = Folded::new(&node);
+    Ok(match (service.is_empty(), check.is_empty()) {
+        (false, _) => CatalogOp::RemoveInstance { node, id: service.into() },
+        (true, false) => CatalogOp::RemoveCheck { node, id: check.into() },
+        (true, true) => CatalogOp::RemoveNode(node),
+    })
+}

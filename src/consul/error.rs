@@ -1,0 +1,119 @@
+//! Turns everything that can go wrong into Consul's status and its text.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::cluster::{ProposeError, ReadError};
+use crate::net::http::BodyError;
+use crate::state::Refusal;
+
+use super::answer;
+
+/// A request that is answered with a status and a bare text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{status}: {text}")]
+pub struct Failure {
+    pub status: StatusCode,
+    pub text: Cow<'static, str>,
+    /// Reads of the catalog carry index headers even when they fail.
+    pub with_index: bool,
+}
+
+impl Failure {
+    pub fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Failure {
+        Failure { status, text: text.into(), with_index: false }
+    }
+
+    pub fn bad(text: impl Into<Cow<'static, str>>) -> Failure {
+        Failure::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    pub fn internal(text: impl Into<Cow<'static, str>>) -> Failure {
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, text)
+    }
+
+    /// Marks a failed read of the catalog.
+    pub fn with_index(mut self) -> Failure {
+        self.with_index = self.status == StatusCode::INTERNAL_SERVER_ERROR;
+        self
+    }
+
+    pub fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(match self.text {
+            Cow::Borrowed(text) => Body::from(text),
+            Cow::Owned(text) => Body::from(text),
+        });
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        answer::add_vary(headers);
+        if self.with_index {
+            answer::add_failed_read(headers);
+        }
+        headers.insert(http::header::CONTENT_TYPE, answer::TEXT);
+        response
+    }
+}
+
+/// The text that every client knows.
+pub const NO_LEADER: &str = "No cluster leader";
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Failure {
+        match error {
+            ReadError::NoLeader => Failure::internal(NO_LEADER),
+            ReadError::NotSynced | ReadError::Stopped(_) => Failure::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<ProposeError> for Failure {
+    fn from(error: ProposeError) -> Failure {
+        match error {
+            ProposeError::NoLeader => Failure::internal(NO_LEADER),
+            ProposeError::Busy(_) => Failure::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+            ProposeError::TooLarge { .. } => {
+                Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
+            }
+            ProposeError::NotSynced | ProposeError::Unknown(_) | ProposeError::Stopped(_) => {
+                Failure::internal(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::EmptyKey => Failure::bad("Missing key name"),
+            Refusal::KeyTooLong { .. } => Failure::bad(refusal.to_string()),
+            Refusal::NoInstanceForCheck { id, check, .. } => {
+                Failure::internal(format!("Unknown service ID '{id}' for check ID '{check}'"))
+            }
+            other => Failure::internal(other.to_string()),
+        }
+    }
+}
+
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Failure {
+        match error {
+            BodyError::TooLarge { len, max } => Failure::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("Request body({len} bytes) too large, max size: {max} bytes."),
+            ),
+            BodyError::Slow(_) => Failure::new(StatusCode::REQUEST_TIMEOUT, error.to_string()),
+            BodyError::Broken(_) => Failure::bad(error.to_string()),
+        }
+    }
+}
+
+/// Plain text of an answer that is not JSON and no error of a handler.
+pub fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, text);
+    response
+}

@@ -1,0 +1,61 @@
+//! The Consul-shaped HTTP API: keys, catalog, health, agent and status, with blocking queries.
+
+mod answer;
+mod blocking;
+mod call;
+mod catalog;
+mod decode;
+mod duration;
+mod entry;
+mod error;
+mod health;
+mod json;
+mod kv;
+mod params;
+mod path;
+mod routes;
+mod rows;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::Semaphore;
+
+use crate::cluster::Cluster;
+use crate::lifecycle::Shutdown;
+use crate::model::limits;
+use crate::net::http::Requests;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The cluster's one datacenter.
+    pub datacenter: String,
+    /// Largest value of a key in bytes.
+    pub kv_value_limit: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { datacenter: "dc1".to_owned(), kv_value_limit: limits::KV_VALUE }
+    }
+}
+
+/// What every request is answered with.
+struct Front {
+    config: Config,
+    cluster: Cluster,
+    requests: Requests,
+    shutdown: Shutdown,
+    /// Places for blocking queries that wait.
+    waiters: Semaphore,
+}
+
+/// The API as a router whose fallback it is: every path that no other front claims is Consul's.
+pub fn router(config: Config, cluster: Cluster, requests: Requests, shutdown: Shutdown) -> Router {
+    let waiters = Semaphore::new(limits::WAITERS);
+    let front = Arc::new(Front { config, cluster, requests, shutdown, waiters });
+    Router::new().fallback(call::answer).with_state(front)
+}
