@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 
 use crate::lifecycle::{Life, Shutdown, Tasks};
 use crate::model::{CheckDef, Health, limits};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Counter, Metrics};
 
 use super::HealthError;
 use super::probe::{Probe, Prober};
@@ -44,13 +44,15 @@ struct Shared {
     permits: Arc<Semaphore>,
     shutdown: Shutdown,
     tasks: Tasks,
+    probes: Counter,
+    turns: Counter,
 }
 
 impl Runner {
     /// With the channel in which the findings come; a full one holds the probes up.
     pub fn new(
         life: &Life,
-        _metrics: &Metrics,
+        metrics: &Metrics,
     ) -> Result<(Runner, mpsc::Receiver<Finding>), HealthError> {
         let (findings, received) = mpsc::channel(limits::FINDINGS);
         let shared = Shared {
@@ -59,6 +61,8 @@ impl Runner {
             permits: Arc::new(Semaphore::new(limits::PROBES_IN_FLIGHT)),
             shutdown: life.shutdown.clone(),
             tasks: life.tasks.clone(),
+            probes: metrics.register("health_probes", "Probes run", Counter::default()),
+            turns: metrics.register("health_turns", "Verdicts that turned", Counter::default()),
         };
         Ok((Runner { running: BTreeMap::new(), starts: 0, shared }, received))
     }
@@ -92,28 +96,36 @@ impl Runner {
     }
 }
 
-/// Probes at once, then each interval; a probe that takes longer moves the next one back.
+/// Probes at once, then each interval; a probe that takes longer moves the next one back. The
+/// second probe comes early by a random part of the interval, so that checks that were started
+/// together do not stay in step.
 async fn watch(shared: Shared, def: CheckDef, probe: Probe, start: u64) {
-    let mut ticks = tokio::time::interval(probe.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut judge = Judge::new(def.rise, def.fall);
-    let mut told: Option<(Health, String)> = None;
+    let mut told = None;
+    let early = probe.interval.mul_f64(rand::random_range(0.0..1.0));
+    let mut next = Instant::now();
+    let mut gap = early;
     loop {
-        ticks.tick().await;
+        tokio::time::sleep_until(next).await;
         let Ok(permit) = shared.permits.acquire().await else { return };
-        let (result, output) = shared.prober.run(&probe).await;
+        next = Instant::now() + gap;
+        gap = probe.interval;
+        let (status, output) = shared.prober.run(&probe).await;
         drop(permit);
-        let news = match judge.observe(result) {
-            Ruling::Turned(_) => true,
-            Ruling::Confirmed => told.as_ref().is_none_or(|(_, last)| *last != output),
+        shared.probes.inc();
+        let news = match judge.observe(status) {
+            Ruling::Turned(_) => {
+                shared.turns.inc();
+                true
+            }
+            Ruling::Confirmed => told.as_ref() != Some(&output),
             Ruling::Doubted => false,
         };
         if !news {
             continue;
         }
-        told = Some((result, output.clone()));
-        let check = def.id.clone();
-        let finding = Finding { check, status: result, output, start };
+        told = Some(output.clone());
+        let finding = Finding { check: def.id.clone(), status, output, start };
         if shared.findings.send(finding).await.is_err() {
             return;
         }

@@ -111,17 +111,24 @@ impl Clockwork {
         }
     }
 
-    /// Giving up could not be done: try again at `at`.
-    pub(super) fn give_up_later(&mut self, check: &Arc<str>, at: Instant) {
-        self.give_ups.set(check, at);
+    /// Giving up could not be done: if it still has to be, try again at `at`.
+    pub(super) fn give_up_later(&mut self, check: &Check, at: Instant) {
+        if patience(check).is_some() {
+            self.give_ups.set(&check.def.id, at);
+        }
     }
 
     fn mind_critical(&mut self, check: &Check, now: Instant) {
-        match check.def.deregister_after {
-            Some(after) if check.status == Health::Critical && check.def.service_id.is_some() => {
-                self.give_ups.set_if_none(&check.def.id, now + after.max(GIVE_UP_LEAST));
-            }
-            _ => self.give_ups.clear(&check.def.id),
+        match patience(check) {
+            Some(after) => self.give_ups.set_if_none(&check.def.id, now + after),
+            None => self.give_ups.clear(&check.def.id),
         }
     }
+}
+
+/// How long the check's instance may be as it is; none: for ever.
+fn patience(check: &Check) -> Option<Duration> {
+    let after = check.def.deregister_after?;
+    let ill = check.status == Health::Critical && check.def.service_id.is_some();
+    ill.then(|| after.max(GIVE_UP_LEAST))
 }

@@ -82,6 +82,11 @@ impl Flight {
             let Some(pending) = queue.pop_front() else { return };
             let edits = match plan(promise, state, &pending.wish) {
                 Ok(edits) => edits,
+                // It may be possible once those on board have landed.
+                Err(_) if !self.wishes.is_empty() => {
+                    queue.push_front(pending);
+                    return;
+                }
                 Err(error) => {
                     pending.answer(Err(error));
                     continue;

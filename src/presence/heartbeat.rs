@@ -7,11 +7,18 @@ use tokio::sync::Notify;
 
 use crate::cluster::{Alive, Beat, Cluster};
 use crate::lifecycle::{Backoff, Level, Life};
+use crate::telemetry::Counter;
 
 const SUBJECT: &str = "presence/heartbeat";
 
-/// Beats until the shutdown. `gone` is told when the leader counts this agent as dead.
-pub(super) async fn beat(cluster: Cluster, life: Life, ttl: Duration, gone: Arc<Notify>) {
+pub(super) struct Pulse {
+    /// Told when the leader counts this agent as dead.
+    pub(super) gone: Arc<Notify>,
+    pub(super) missed: Counter,
+}
+
+/// Beats until the shutdown.
+pub(super) async fn beat(cluster: Cluster, life: Life, ttl: Duration, pulse: Pulse) {
     let pace = ttl / 3;
     let mut backoff = Backoff::new((pace / 8).min(Duration::from_secs(1)), pace);
     let mut wait = pace;
@@ -25,15 +32,17 @@ pub(super) async fn beat(cluster: Cluster, life: Life, ttl: Duration, gone: Arc<
                 pace
             }
             Ok(Ok(Alive::Gone)) => {
-                gone.notify_one();
+                pulse.gone.notify_one();
                 backoff.next_delay()
             }
             Ok(Err(error)) => {
+                pulse.missed.inc();
                 life.board.set(SUBJECT, Level::Warning, error.to_string());
                 backoff.next_delay()
             }
             Err(_) => {
                 let text = format!("no answer within {}", humantime::format_duration(pace));
+                pulse.missed.inc();
                 life.board.set(SUBJECT, Level::Warning, text);
                 backoff.next_delay()
             }

@@ -7,6 +7,7 @@ mod error;
 mod flight;
 mod handle;
 mod heartbeat;
+mod meters;
 mod naming;
 mod plan;
 mod promise;
@@ -45,9 +46,11 @@ pub fn start(
     let gone = Arc::new(Notify::new());
     // The heart stops with the worker: after a withdrawal nothing may bring the node back.
     let heart = Life { shutdown: life.shutdown.child(), ..life.clone() };
-    let beats = heartbeat::beat(cluster.clone(), heart.clone(), presence_ttl, gone.clone());
+    let meters = meters::Meters::new(metrics);
+    let pulse = heartbeat::Pulse { gone: gone.clone(), missed: meters.missed_beats.clone() };
+    let beats = heartbeat::beat(cluster.clone(), heart.clone(), presence_ttl, pulse);
     let inputs = worker::Inputs { requests: received, findings, gone };
-    let worker = worker::Worker::new(cluster, life.clone(), promise, runner);
+    let worker = worker::Worker::new(cluster, life.clone(), promise, runner, meters);
     life.tasks.spawn("presence-heartbeat", beats);
     life.tasks.spawn("presence", async move {
         worker.run(inputs).await;

@@ -58,10 +58,12 @@ fn register(
         let stale = promise.checks_of(&def.id).filter(|id| !listed(id));
         edits.extend(stale.map(|id| Edit::RemoveCheck(id.clone())));
     }
+    let new_checks = checks.iter().filter(|check| promise.check(&check.id).is_none()).count();
+    let services = promise.service_count() + usize::from(known.is_none());
+    validate::counts(services, promise.check_count() + new_checks)?;
     for check in checks {
         edits.push(Edit::PutCheck(renewed(promise, check, source)?));
     }
-    validate::counts(promise.service_count() + 1, promise.check_count() + edits.len() - 1)?;
     Ok(edits)
 }
 
@@ -102,7 +104,8 @@ fn register_check(promise: &Promise, def: &CheckDef) -> Result<Vec<Edit>, Presen
         return Err(PresenceError::UnknownService(service.to_string()));
     }
     let check = renewed(promise, def, Source::Api)?;
-    validate::counts(promise.service_count(), promise.check_count() + 1)?;
+    let new = usize::from(promise.check(&check.def.id).is_none());
+    validate::counts(promise.service_count(), promise.check_count() + new)?;
     Ok(vec![Edit::PutCheck(check)])
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::cluster::{Cluster, ProposeError};
 use crate::health::{Finding, Runner, expired};
 use crate::lifecycle::{Backoff, Gate, Level, Life};
-use crate::model::{CheckKind, Health, NodeId, Source};
+use crate::model::{CheckKind, Health, NodeId, Source, limits};
 use crate::replica::Topic;
 use crate::state::{CatalogOp, Command, Outcome, Refusal, State};
 
@@ -21,6 +21,7 @@ use super::config::node_uuid;
 use super::diff::{check_op, diff, learn};
 use super::flight::{Flight, Pending};
 use super::handle::{Answer, Request};
+use super::meters::Meters;
 use super::plan::Wish;
 use super::promise::{Edit, Promise};
 
@@ -28,6 +29,8 @@ const SUBJECT: &str = "presence";
 /// A comparison with the catalog costs a few look-ups per row. The next one waits this long per
 /// row, so that a burst of changes on a node of thousands does not make them quadratic.
 const PAUSE_PER_ROW: Duration = Duration::from_micros(20);
+/// What is taken in before the next command departs: a burst shares one.
+const AT_ONCE: usize = 512;
 
 type Landing = Pin<Box<dyn Future<Output = Result<Outcome, ProposeError>> + Send>>;
 
@@ -51,6 +54,9 @@ pub(super) struct Worker {
     /// Who waits for a dirty check.
     reports: Vec<Answer>,
     sight: Sight,
+    /// The catalog knows that this agent has left.
+    left: bool,
+    meters: Meters,
 }
 
 /// When to compare the promise with the catalog, and when to try again.
@@ -67,7 +73,13 @@ struct Sight {
 }
 
 impl Worker {
-    pub(super) fn new(cluster: Cluster, life: Life, promise: Promise, runner: Runner) -> Worker {
+    pub(super) fn new(
+        cluster: Cluster,
+        life: Life,
+        promise: Promise,
+        runner: Runner,
+        meters: Meters,
+    ) -> Worker {
         let now = Instant::now();
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
         let mut worker = Worker {
@@ -81,6 +93,8 @@ impl Worker {
             dirty: BTreeSet::new(),
             reports: Vec::new(),
             sight: Sight { look: true, insist: false, rested: now, retry: now, backoff },
+            left: false,
+            meters,
         };
         let checks: Vec<Arc<str>> =
             worker.promise.checks().map(|check| check.def.id.clone()).collect();
@@ -93,26 +107,30 @@ impl Worker {
         let shutdown = self.life.shutdown.clone();
         let mut watch = self.cluster.watch([Topic::Node(self.promise.folded.clone())]);
         let mut airborne: Option<(Flight, Landing)> = None;
+        let (mut requests, mut findings) = (Vec::new(), Vec::new());
         loop {
             if airborne.is_none() {
                 airborne = self.depart();
             }
-            let flying = airborne.is_some();
-            let alarm = self.alarm(flying);
+            if self.left {
+                return;
+            }
+            let alarm = self.alarm(airborne.is_some());
             tokio::select! {
-                biased;
                 () = shutdown.begun() => return,
                 result = land(&mut airborne) => {
                     let Some((flight, _)) = airborne.take() else { continue };
-                    if self.landed(flight, result) {
+                    self.landed(flight, result);
+                }
+                heard = inputs.requests.recv_many(&mut requests, AT_ONCE), if self.has_room() => {
+                    if heard == 0 {
                         return;
                     }
+                    requests.drain(..).for_each(|request| self.hear(request));
                 }
-                request = inputs.requests.recv() => match request {
-                    Some(request) => self.hear(request),
-                    None => return,
-                },
-                Some(finding) = inputs.findings.recv() => self.find(finding),
+                _ = inputs.findings.recv_many(&mut findings, AT_ONCE) => {
+                    findings.drain(..).for_each(|finding| self.find(finding));
+                }
                 () = watch.changed() => self.sight.look = true,
                 () = inputs.gone.notified() => {
                     self.sight.look = true;
@@ -168,6 +186,11 @@ impl Worker {
         }
     }
 
+    /// Whoever asks while a command is under way waits in the channel once this queue is full.
+    fn has_room(&self) -> bool {
+        self.queue.len() + self.reports.len() < limits::PRESENCE_QUEUE
+    }
+
     /// When something becomes due by itself.
     fn alarm(&self, flying: bool) -> Option<Instant> {
         let sight = &self.sight;
@@ -213,8 +236,8 @@ impl Worker {
         }
         let standing = self.cluster.standing();
         if !standing.synced || standing.id == NodeId::default() {
-            self.turn_away(&ProposeError::NotSynced);
             self.put_off(now);
+            self.turn_away(&ProposeError::NotSynced);
             return None;
         }
         let state = self.cluster.snapshot();
@@ -285,15 +308,15 @@ impl Worker {
         }
     }
 
-    /// True once a withdrawal is done.
-    fn landed(&mut self, mut flight: Flight, result: Result<Outcome, ProposeError>) -> bool {
+    fn landed(&mut self, mut flight: Flight, result: Result<Outcome, ProposeError>) {
         let now = Instant::now();
         let error = match result {
             Ok(Outcome::Refused(refusal)) => self.refused(&mut flight, refusal),
             Ok(_) => {
                 self.sight.retry = now;
                 self.sight.backoff.reset();
-                return self.done(flight);
+                self.done(flight);
+                return;
             }
             Err(error) => PresenceError::Cluster(error),
         };
@@ -301,28 +324,21 @@ impl Worker {
         // An unknown outcome may turn up in the catalog; a known failure left work to do.
         self.sight.look = true;
         self.life.board.set(SUBJECT, Level::Warning, error.to_string());
+        self.meters.failures.inc();
         self.put_off(now);
         for report in flight.reports {
             let _ = report.send(Err(error.clone()));
         }
+        self.alone = self.alone.saturating_sub(flight.wishes.len());
         for pending in flight.wishes {
-            match (&pending.wish, pending.answer.is_some()) {
-                (Wish::Deregister(service), false) => {
-                    let checks: Vec<Arc<str>> = self.promise.checks_of(service).cloned().collect();
-                    for check in checks {
-                        self.give_up_later(&check, self.sight.retry);
-                    }
-                }
-                _ => pending.answer(Err(error.clone())),
-            }
+            self.fail(pending, &error);
         }
-        false
     }
 
     /// A refusal of several wishes may be the fault of one: they are tried again one by one.
     fn refused(&mut self, flight: &mut Flight, refusal: Refusal) -> PresenceError {
         if flight.wishes.len() > 1 {
-            self.alone = flight.wishes.len();
+            self.alone += flight.wishes.len();
             for pending in flight.wishes.drain(..).rev() {
                 self.queue.push_front(pending);
             }
@@ -330,8 +346,8 @@ impl Worker {
         PresenceError::Refused(refusal)
     }
 
-    /// The catalog shows what the command carried. True if it was a withdrawal.
-    fn done(&mut self, flight: Flight) -> bool {
+    /// The catalog shows what the command carried.
+    fn done(&mut self, flight: Flight) {
         self.alone = self.alone.saturating_sub(flight.wishes.len());
         for edit in flight.edits {
             self.edit(edit);
@@ -346,15 +362,17 @@ impl Worker {
         for report in flight.reports {
             let _ = report.send(Ok(()));
         }
-        flight.withdraws
+        self.left = flight.withdraws;
     }
 
-    fn give_up_later(&mut self, check: &Arc<str>, at: Instant) {
-        let critical = |check: &super::promise::Check| {
-            check.status == Health::Critical && check.def.deregister_after.is_some()
+    /// A wish that was not fulfilled is answered; one of the agent's own is tried again.
+    fn fail(&mut self, pending: Pending, error: &PresenceError) {
+        let (Wish::Deregister(service), None) = (&pending.wish, &pending.answer) else {
+            return pending.answer(Err(error.clone()));
         };
-        if self.promise.check(check).is_some_and(critical) {
-            self.clock.give_up_later(check, at);
+        let checks: Vec<Arc<str>> = self.promise.checks_of(service).cloned().collect();
+        for check in checks.iter().filter_map(|id| self.promise.check(id)) {
+            self.clock.give_up_later(check, self.sight.retry);
         }
     }
 
@@ -362,6 +380,8 @@ impl Worker {
         for id in self.promise.edit(edit) {
             self.mind(&id);
         }
+        let services = i64::try_from(self.promise.service_count()).unwrap_or(i64::MAX);
+        self.meters.services.set(services);
     }
 
     /// A check was added, redefined or removed: probes and deadlines follow.
@@ -380,11 +400,12 @@ impl Worker {
     }
 
     fn turn_away(&mut self, error: &ProposeError) {
-        for pending in self.queue.drain(..) {
-            pending.answer(Err(error.clone().into()));
+        let error = PresenceError::from(error.clone());
+        for pending in std::mem::take(&mut self.queue) {
+            self.fail(pending, &error);
         }
         for report in self.reports.drain(..) {
-            let _ = report.send(Err(error.clone().into()));
+            let _ = report.send(Err(error.clone()));
         }
     }
 

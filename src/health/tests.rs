@@ -1,1 +1,0 @@
-//! Verdicts, deadlines and probes against real local sockets.
