@@ -4,6 +4,7 @@ pub mod balance;
 pub mod cluster;
 pub mod consul;
 pub mod dns;
+pub mod files;
 pub mod health;
 pub mod lifecycle;
 pub mod model;
