@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Wait;
 use super::damper::Damper;
 use super::meters::Meter;
+use super::reload::{Afterwards, Stir};
 use crate::cluster::{Cluster, Consistency};
 use crate::lifecycle::{Backoff, Gate, Level, Life};
 use crate::replica::{Topic, Watch};
@@ -79,6 +80,7 @@ pub(super) struct Runner {
     pub(super) life: Life,
     pub(super) meter: Meter,
     pub(super) remaining: Remaining,
+    pub(super) afterwards: Option<Afterwards>,
 }
 
 impl Runner {
@@ -93,10 +95,20 @@ impl Runner {
         let mut backoff = Backoff::new(RETRY_LEAST, RETRY_MOST);
         let mut topics = BTreeSet::new();
         let mut watch = self.cluster.watch([]);
+        // The reload of a change before a restart may still be due.
+        let mut overdue = self.afterwards.as_ref().is_some_and(|after| after.owed.is_marked());
+        let mut stir = self.afterwards.as_ref().map(|after| after.reload.stir());
         loop {
             let state = self.cluster.snapshot();
             let Some(acted) = shutdown.or(job.act(&state)).await else { return };
             self.report(&mut report, &acted);
+            if let Some(Afterwards { reload, owed }) = &self.afterwards
+                && (acted.written > 0 || overdue)
+            {
+                reload.request(owed);
+                overdue = false;
+            }
+            drop(stir.take());
             damper.acted(Instant::now());
             if acted.topics != topics {
                 topics = acted.topics;
@@ -113,8 +125,41 @@ impl Runner {
                     None
                 }
             };
-            if shutdown.or(next(&mut watch, &mut damper, retry)).await.is_none() {
+            let next = self.next(&mut watch, &mut damper, retry, &mut stir);
+            if shutdown.or(next).await.is_none() {
                 return;
+            }
+        }
+    }
+
+    /// Returns when it is time to act again; `stir` is taken at the first change.
+    async fn next(
+        &self,
+        watch: &mut Watch,
+        damper: &mut Damper,
+        retry: Option<Instant>,
+        stir: &mut Option<Stir>,
+    ) {
+        loop {
+            let due = [damper.due(), retry].into_iter().flatten().min();
+            // The timer counts in milliseconds: what is due now must not wait for its next tick.
+            if due.is_some_and(|due| due <= Instant::now()) {
+                return;
+            }
+            let sleep = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = watch.changed() => {
+                    damper.changed(Instant::now());
+                    if let Some(after) = &self.afterwards {
+                        stir.get_or_insert_with(|| after.reload.stir());
+                    }
+                }
+                () = sleep => return,
             }
         }
     }
@@ -169,25 +214,4 @@ impl Runner {
 struct Report {
     last: Option<Verdict>,
     first_done: bool,
-}
-
-/// Returns when it is time to act again.
-async fn next(watch: &mut Watch, damper: &mut Damper, retry: Option<Instant>) {
-    loop {
-        let due = [damper.due(), retry].into_iter().flatten().min();
-        // The timer counts in milliseconds: what is due now must not wait for its next tick.
-        if due.is_some_and(|due| due <= Instant::now()) {
-            return;
-        }
-        let sleep = async {
-            match due {
-                Some(due) => sleep_until(due).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = watch.changed() => damper.changed(Instant::now()),
-            () = sleep => return,
-        }
-    }
 }

@@ -31,6 +31,7 @@ pub use error::Error;
 
 use job::{Remaining, Runner};
 use meters::Meters;
+use owed::Owed;
 use prefix::PrefixJob;
 use reload::Reloads;
 use template::TemplateJob;
@@ -53,24 +54,27 @@ pub fn start(
     let meters = Meters::new(metrics);
     let remaining = Remaining::new(compiled.len() + config.files.len(), life);
     let mut reloads = Reloads::default();
-    let runner = |path: &Path, wait| Runner {
+    let runner = |path: &Path, wait, afterwards| Runner {
         subject: format!("files/{}", path.display()),
         wait,
         cluster: cluster.clone(),
         life: life.clone(),
         meter: meters.of(&path.display().to_string()),
         remaining: remaining.clone(),
+        afterwards,
     };
     for (spec, template) in compiled {
-        let runner = runner(&spec.destination, spec.wait);
-        let reload = spec.reload.as_ref().map(|argv| reloads.of(argv));
-        let job = TemplateJob::new(spec, template, environment.clone(), reload);
+        let owed = spec.reload.as_ref().map(|_| Owed::for_file(&spec.destination));
+        let afterwards = reloads.afterwards(spec.reload.as_ref(), owed.as_ref());
+        let runner = runner(&spec.destination, spec.wait, afterwards);
+        let job = TemplateJob::new(spec, template, environment.clone(), owed);
         life.tasks.spawn("files-template", runner.run(job));
     }
     for spec in config.files {
-        let runner = runner(&spec.directory, spec.wait);
-        let reload = spec.reload.as_ref().map(|argv| reloads.of(argv));
-        life.tasks.spawn("files-prefix", runner.run(PrefixJob::new(spec, reload)));
+        let owed = spec.reload.as_ref().map(|_| Owed::for_directory(&spec.directory));
+        let afterwards = reloads.afterwards(spec.reload.as_ref(), owed.as_ref());
+        let runner = runner(&spec.directory, spec.wait, afterwards);
+        life.tasks.spawn("files-prefix", runner.run(PrefixJob::new(spec, owed)));
     }
     reloads.spawn(life, &meters);
     Ok(())

@@ -13,7 +13,6 @@ use super::error::WriteError;
 use super::job::{Acted, Job, Verdict};
 use super::layout::{Refused, lay_out};
 use super::owed::Owed;
-use super::reload::Reload;
 use crate::model::limits;
 use crate::replica::Topic;
 use crate::state::State;
@@ -22,23 +21,20 @@ pub(super) struct PrefixJob {
     spec: PrefixSpec,
     /// The prefix with a slash at its end; empty: all keys.
     prefix: String,
-    reload: Option<Arc<Reload>>,
-    owed: Owed,
+    /// Marked before a file changes.
+    owed: Option<Owed>,
     /// Opened by the first act, and again after one that was interrupted.
     directory: Option<Directory>,
-    /// Nothing was done yet since the start of the agent.
-    fresh: bool,
 }
 
 impl PrefixJob {
-    pub(super) fn new(spec: PrefixSpec, reload: Option<Arc<Reload>>) -> PrefixJob {
+    pub(super) fn new(spec: PrefixSpec, owed: Option<Owed>) -> PrefixJob {
         let prefix = match spec.prefix.as_str() {
             "" => String::new(),
             prefix if prefix.ends_with('/') => prefix.to_owned(),
             prefix => format!("{prefix}/"),
         };
-        let owed = Owed::for_directory(&spec.directory);
-        PrefixJob { spec, prefix, reload, owed, directory: None, fresh: true }
+        PrefixJob { spec, prefix, owed, directory: None }
     }
 
     async fn bring_up(&mut self, state: &Arc<State>) -> Result<(u64, Verdict), WriteError> {
@@ -51,12 +47,6 @@ impl PrefixJob {
             let directory = self.spec.directory.display();
             let Finished { written, removed, .. } = finished;
             tracing::info!(%directory, written, removed, "brought up to date");
-        }
-        let overdue = std::mem::take(&mut self.fresh) && self.owed.is_marked();
-        if let Some(reload) = &self.reload
-            && (touched > 0 || overdue)
-        {
-            reload.request(&self.owed);
         }
         Ok((touched, verdict(&finished, &refused)))
     }
@@ -97,7 +87,7 @@ impl PrefixJob {
         mut directory: Directory,
         prepared: Prepared,
     ) -> Result<Finished, WriteError> {
-        let owed = self.reload.as_ref().map(|_| self.owed.clone());
+        let owed = self.owed.clone();
         let (directory, finished) = blocking(move || {
             let finished = directory.finish(prepared, owed.as_ref());
             Ok((directory, finished))

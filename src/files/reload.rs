@@ -2,11 +2,12 @@
 //! has succeeded.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::command;
 use super::config::Argv;
@@ -15,8 +16,10 @@ use super::owed::Owed;
 use crate::lifecycle::{Backoff, Level, Life};
 use crate::model::limits;
 
-/// How long a reload that several files share waits for the others of the same moment.
+/// A reload that several files share waits for the others of the same moment: for this long, and
+/// while any of them is about to be written.
 const SETTLE: Duration = Duration::from_millis(100);
+const SETTLE_MOST: Duration = Duration::from_secs(5);
 const RETRY_LEAST: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(30);
 
@@ -31,25 +34,33 @@ pub(super) struct Reload {
     argv: Argv,
     /// Several files have this command.
     shared: AtomicBool,
+    /// How many of them have seen a change and not acted on it yet.
+    stirred: AtomicUsize,
     owed: Mutex<BTreeSet<Owed>>,
     requests: watch::Sender<u64>,
 }
 
 impl Reloads {
-    /// The command's one reload; asked for by every file that has it, before `spawn`.
-    pub(super) fn of(&mut self, argv: &Argv) -> Arc<Reload> {
-        if let Some(reload) = self.by_command.get(argv) {
-            reload.shared.store(true, Ordering::Relaxed);
-            return reload.clone();
-        }
-        let reload = Arc::new(Reload {
-            argv: argv.clone(),
-            shared: AtomicBool::new(false),
-            owed: Mutex::default(),
-            requests: watch::Sender::new(0),
-        });
-        self.by_command.insert(argv.clone(), reload.clone());
-        reload
+    /// What a file does after a change; to be asked for every file before `spawn`. None without a
+    /// command.
+    pub(super) fn afterwards(
+        &mut self,
+        argv: Option<&Argv>,
+        owed: Option<&Owed>,
+    ) -> Option<Afterwards> {
+        let (argv, owed) = argv.zip(owed)?;
+        let reload = match self.by_command.get(argv) {
+            Some(reload) => {
+                reload.shared.store(true, Ordering::Relaxed);
+                reload.clone()
+            }
+            None => {
+                let reload = Arc::new(Reload::new(argv));
+                self.by_command.insert(argv.clone(), reload.clone());
+                reload
+            }
+        };
+        Some(Afterwards { reload, owed: owed.clone() })
     }
 
     pub(super) fn spawn(self, life: &Life, meters: &Meters) {
@@ -62,12 +73,45 @@ impl Reloads {
     }
 }
 
+/// The command to run after a change of one file, and the mark that it is owed.
+pub(super) struct Afterwards {
+    pub(super) reload: Arc<Reload>,
+    pub(super) owed: Owed,
+}
+
 impl Reload {
+    fn new(argv: &Argv) -> Reload {
+        Reload {
+            argv: argv.clone(),
+            shared: AtomicBool::new(false),
+            stirred: AtomicUsize::new(0),
+            owed: Mutex::default(),
+            requests: watch::Sender::new(0),
+        }
+    }
+
     /// The file behind `owed` has changed: the command runs, and the mark is taken away after it
     /// has succeeded.
     pub(super) fn request(&self, owed: &Owed) {
         lock(&self.owed).insert(owed.clone());
         self.requests.send_modify(|count| *count += 1);
+    }
+
+    /// Until the return value is dropped a file of this reload is about to be written.
+    pub(super) fn stir(self: &Arc<Self>) -> Stir {
+        self.stirred.fetch_add(1, Ordering::Relaxed);
+        Stir(self.clone())
+    }
+
+    async fn settled(&self) {
+        if !self.shared.load(Ordering::Relaxed) {
+            return;
+        }
+        let latest = Instant::now() + SETTLE_MOST;
+        tokio::time::sleep(SETTLE).await;
+        while self.stirred.load(Ordering::Relaxed) > 0 && Instant::now() < latest {
+            tokio::time::sleep(SETTLE).await;
+        }
     }
 
     async fn run(&self, life: &Life, meters: &Meters) {
@@ -83,8 +127,7 @@ impl Reload {
             if lock(&self.owed).is_empty() {
                 continue;
             }
-            let shared = self.shared.load(Ordering::Relaxed);
-            if shared && life.shutdown.or(tokio::time::sleep(SETTLE)).await.is_none() {
+            if life.shutdown.or(self.settled()).await.is_none() {
                 return;
             }
             requests.mark_unchanged();
@@ -119,6 +162,14 @@ impl Reload {
         let settled: Vec<Owed> = owed.difference(&again).cloned().collect();
         // Removing an empty file: a failure is logged there, a panic by the runtime.
         let _ = tokio::task::spawn_blocking(move || settled.iter().for_each(Owed::settle)).await;
+    }
+}
+
+pub(super) struct Stir(Arc<Reload>);
+
+impl Drop for Stir {
+    fn drop(&mut self) {
+        self.0.stirred.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -9,7 +9,6 @@ use super::error::WriteError;
 use super::job::{Acted, Job, Verdict};
 use super::owed::Owed;
 use super::place::{self, Staged, Way};
-use super::reload::Reload;
 use crate::model::limits;
 use crate::render::{Outcome, Read, Template};
 use crate::replica::Topic;
@@ -19,10 +18,10 @@ pub(super) struct TemplateJob {
     spec: Arc<TemplateSpec>,
     template: Arc<Template>,
     environment: Arc<BTreeMap<String, String>>,
-    reload: Option<Arc<Reload>>,
-    owed: Owed,
-    /// Nothing was done yet since the start of the agent.
-    fresh: bool,
+    /// Marked before the file changes.
+    owed: Option<Owed>,
+    /// What a crash left is swept once.
+    swept: bool,
 }
 
 /// What the blocking part hands back.
@@ -39,17 +38,10 @@ impl TemplateJob {
         spec: TemplateSpec,
         template: Template,
         environment: Arc<BTreeMap<String, String>>,
-        reload: Option<Arc<Reload>>,
+        owed: Option<Owed>,
     ) -> TemplateJob {
-        let owed = Owed::for_file(&spec.destination);
-        TemplateJob {
-            spec: Arc::new(spec),
-            template: Arc::new(template),
-            environment,
-            reload,
-            owed,
-            fresh: true,
-        }
+        let (spec, template) = (Arc::new(spec), Arc::new(template));
+        TemplateJob { spec, template, environment, owed, swept: false }
     }
 
     /// Renders and stages; where there is no check to ask, replaces as well: one trip to a blocking
@@ -57,9 +49,9 @@ impl TemplateJob {
     async fn make(&mut self, state: &Arc<State>) -> (BTreeSet<Read>, Made) {
         let (spec, template) = (self.spec.clone(), self.template.clone());
         let (state, environment) = (state.clone(), self.environment.clone());
-        let (owed, sweep) = (self.owed_mark(), std::mem::take(&mut self.fresh));
+        let (owed, swept) = (self.owed.clone(), std::mem::replace(&mut self.swept, true));
         let work = tokio::task::spawn_blocking(move || {
-            if sweep {
+            if !swept {
                 let directory = place::directory_of(&spec.destination);
                 place::sweep(directory, Some(&spec.destination));
             }
@@ -89,26 +81,15 @@ impl TemplateJob {
                 return Made::Failed(format!("the check refused the new text: {error}"));
             }
         }
-        let owed = self.owed_mark();
+        let owed = self.owed.clone();
         tokio::task::spawn_blocking(move || commit(staged, owed.as_ref()))
             .await
             .unwrap_or_else(|error| failed(&WriteError::Interrupted(error.to_string())))
-    }
-
-    fn owed_mark(&self) -> Option<Owed> {
-        self.reload.as_ref().map(|_| self.owed.clone())
-    }
-
-    fn request_reload(&self) {
-        if let Some(reload) = &self.reload {
-            reload.request(&self.owed);
-        }
     }
 }
 
 impl Job for TemplateJob {
     async fn act(&mut self, state: &Arc<State>) -> Acted {
-        let first = self.fresh;
         let (reads, made) = self.make(state).await;
         let made = match made {
             Made::Staged(staged) => self.check(staged).await,
@@ -117,16 +98,9 @@ impl Job for TemplateJob {
         let (verdict, written) = match made {
             Made::Committed(way) => {
                 tracing::info!(file = %self.spec.destination.display(), "written");
-                self.request_reload();
                 (arrived(way), 1)
             }
-            Made::Unchanged => {
-                // The reload of a change before a crash is still due.
-                if first && self.owed.is_marked() {
-                    self.request_reload();
-                }
-                (Verdict::Done, 0)
-            }
+            Made::Unchanged => (Verdict::Done, 0),
             Made::Waiting(keys) => (Verdict::Waiting(missing(&keys)), 0),
             Made::Failed(what) => (Verdict::Failed(what), 0),
             Made::Staged(_) => (Verdict::Failed("the check gave no verdict".to_owned()), 0),
