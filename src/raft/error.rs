@@ -22,6 +22,9 @@ pub enum OpenError {
     Snapshot { path: PathBuf, why: String },
     #[error("the log in {} begins after entry {purged}, but no snapshot reaches it", dir.display())]
     SnapshotMissing { dir: PathBuf, purged: u64 },
+    /// What this server has promised to hold is gone: it must not vote under its id any more.
+    #[error("the log in {} ends at {last}, but had reached {known}: it was lost", dir.display())]
+    LogLost { dir: PathBuf, last: String, known: u64 },
     #[error("raft: {0}")]
     Raft(String),
 }

@@ -10,7 +10,7 @@ use crate::model::limits;
 
 use super::codec::PlainVote;
 use super::machine::Machine;
-use super::snapshot;
+use super::snapshot::{self, SnapshotStore};
 use super::types::{Snapshot, Types};
 use super::wal::Pressure;
 use super::wire::{self, Append, Chunk, Request, Response};
@@ -27,13 +27,14 @@ struct Incoming {
 #[derive(Clone)]
 pub(super) struct Inbox {
     core: Core,
+    store: SnapshotStore,
     pressure: Arc<Pressure>,
     incoming: Arc<Mutex<Incoming>>,
 }
 
 impl Inbox {
-    pub(super) fn new(core: Core, pressure: Arc<Pressure>) -> Inbox {
-        Inbox { core, pressure, incoming: Arc::default() }
+    pub(super) fn new(core: Core, store: SnapshotStore, pressure: Arc<Pressure>) -> Inbox {
+        Inbox { core, store, pressure, incoming: Arc::default() }
     }
 
     /// The future is to be polled once before the next message of the same sender is looked at:
@@ -82,13 +83,14 @@ impl Inbox {
     async fn chunk(&self, chunk: Chunk) -> Result<Response, String> {
         let vote = chunk.vote;
         let Some(bytes) = self.gather(chunk)? else { return Ok(Response::Chunk(vote)) };
-        // Checked before openraft sees it, which stops for good when it cannot be installed.
-        let checked = bytes.clone();
-        let meta = tokio::task::spawn_blocking(move || snapshot::decode(&checked))
-            .await
-            .map_err(text)?
-            .map(|(meta, _)| meta)
-            .map_err(text)?;
+        // Read and written before openraft sees it, which stops for good where that fails.
+        let (store, staged) = (self.store.clone(), bytes.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            let (meta, _) = snapshot::decode(&staged)?;
+            store.stage(&meta, &staged)?;
+            Ok::<_, std::io::Error>(meta)
+        });
+        let meta = checked.await.map_err(text)?.map_err(text)?;
         let snapshot = Snapshot { meta, snapshot: bytes };
         let answer = self.core.install_full_snapshot(vote.into(), snapshot).await;
         Ok(Response::Chunk(PlainVote::from(&answer.map_err(text)?.vote)))

@@ -97,6 +97,11 @@ impl LogStore {
         self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// The index of the oldest entry that is kept, or would be.
+    pub(super) fn first(&self) -> u64 {
+        self.read().first()
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Log> {
         self.shared.log.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -77,8 +77,8 @@ impl Raft {
         transport: Arc<dyn Transport>,
         metrics: &Metrics,
     ) -> Result<Raft, OpenError> {
-        let (dir, segment_bytes) = (config.dir.clone(), config.segment_bytes);
-        let opened = tokio::task::spawn_blocking(move || open(&disk, &dir, segment_bytes))
+        let opening = config.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&disk, &opening))
             .await
             .map_err(|error| OpenError::Raft(error.to_string()))??;
         let Opened { log, pressure, snapshots: store } = opened;
@@ -107,7 +107,7 @@ impl Raft {
             room: Arc::new(Semaphore::new(limits::PROPOSALS_IN_FLIGHT)),
             within: config.proposal_timeout,
         };
-        let inbox = Inbox::new(core.clone(), pressure);
+        let inbox = Inbox::new(core.clone(), store.clone(), pressure);
         let inner = Inner { config, core, proposer, inbox, snapshots: store, log, status };
         let raft = Raft { inner: Arc::new(inner) };
         raft.lead_if_alone().await?;
@@ -241,6 +241,11 @@ impl Raft {
     /// Writes a snapshot of the present state, and lets go of the log before it but for a tail.
     pub async fn snapshot_now(&self) -> Result<(), String> {
         super::watch::take_snapshot(&self.inner.core, &self.inner.snapshots).await
+    }
+
+    /// The index of the oldest entry that is still in the log.
+    pub fn first_entry(&self) -> u64 {
+        self.inner.log.first()
     }
 
     /// Ends Raft on this server; what is queued for the disk is still written.

@@ -4,11 +4,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::config::Config;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::log_store::LogStore;
 use super::snapshot::SnapshotStore;
-use super::wal::{Pressure, Wal};
+use super::wal::{Pressure, Recovered, Wal};
 
 const WAL: &str = "wal";
 const SNAPSHOTS: &str = "snapshots";
@@ -23,11 +24,8 @@ pub(super) struct Opened {
     pub(super) snapshots: SnapshotStore,
 }
 
-pub(super) fn open(
-    disk: &Arc<dyn Disk>,
-    dir: &Path,
-    segment_bytes: usize,
-) -> Result<Opened, OpenError> {
+pub(super) fn open(disk: &Arc<dyn Disk>, config: &Config) -> Result<Opened, OpenError> {
+    let dir = config.dir.as_path();
     let lock = lock(&**disk, dir)?;
     let (wal_dir, snapshot_dir) = (dir.join(WAL), dir.join(SNAPSHOTS));
     for path in [&wal_dir, &snapshot_dir] {
@@ -37,18 +35,35 @@ pub(super) fn open(
     let unusable = |source| OpenError::DataDir { path: dir.to_owned(), source };
     disk.sync_dir(dir).map_err(unusable)?;
     let snapshots = SnapshotStore::open(disk.clone(), &snapshot_dir)?;
-    let (wal, recovered) = Wal::open(disk.clone(), &wal_dir, segment_bytes)?;
-    if let Some(purged) = recovered.purged {
-        let reached = snapshots.newest().and_then(|newest| newest.meta.last_log_id);
-        if reached.is_none_or(|reached| reached.index < purged.index) {
-            let dir = dir.to_owned();
-            return Err(OpenError::SnapshotMissing { dir, purged: purged.index });
-        }
-    }
+    let (wal, recovered) = Wal::open(disk.clone(), &wal_dir, config.segment_bytes)?;
+    let reached = snapshots.newest().and_then(|newest| newest.meta.last_log_id);
+    check(&wal_dir, &recovered, reached.map(|id| id.index), config.floor)?;
     let pressure = wal.pressure();
     let log = LogStore::new(wal, recovered, lock)
         .map_err(|error| OpenError::Entries { dir: wal_dir, why: error.to_string() })?;
     Ok(Opened { log, pressure, snapshots })
+}
+
+/// Log and snapshot must meet, and reach together what this server is known to have held.
+fn check(
+    dir: &Path,
+    recovered: &Recovered,
+    snapshot: Option<u64>,
+    floor: u64,
+) -> Result<(), OpenError> {
+    if let Some(purged) = recovered.purged
+        && snapshot.is_none_or(|reached| reached < purged.index)
+    {
+        return Err(OpenError::SnapshotMissing { dir: dir.to_owned(), purged: purged.index });
+    }
+    let last = recovered.last().map(|last| last.index).max(snapshot);
+    let committed = recovered.committed.map_or(0, |committed| committed.index);
+    let known = committed.max(floor);
+    if known > last.unwrap_or(0) {
+        let last = last.map_or("nothing".to_owned(), |last| format!("entry {last}"));
+        return Err(OpenError::LogLost { dir: dir.to_owned(), last, known });
+    }
+    Ok(())
 }
 
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<Lock, OpenError> {

@@ -134,7 +134,14 @@ pub(super) struct Stored {
 pub(super) struct SnapshotStore {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    newest: Arc<Mutex<Option<Stored>>>,
+    files: Arc<Mutex<Files>>,
+}
+
+#[derive(Default)]
+struct Files {
+    newest: Option<Stored>,
+    /// Written whole under its partial name, not yet relied on.
+    staged: Option<LogId>,
 }
 
 impl SnapshotStore {
@@ -162,22 +169,22 @@ impl SnapshotStore {
                 Some(Stored { meta, path, bytes: bytes.len() as u64 })
             }
         };
-        let newest = Arc::new(Mutex::new(stored));
-        Ok(SnapshotStore { disk, dir: dir.to_owned(), newest })
+        let files = Arc::new(Mutex::new(Files { newest: stored, staged: None }));
+        Ok(SnapshotStore { disk, dir: dir.to_owned(), files })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Stored>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn newest(&self) -> Option<Stored> {
-        self.lock().clone()
+        self.lock().newest.clone()
     }
 
     /// The newest snapshot with the bytes of its file.
     pub(super) fn load(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
-        let newest = self.lock();
-        let Some(stored) = newest.as_ref() else { return Ok(None) };
+        let files = self.lock();
+        let Some(stored) = &files.newest else { return Ok(None) };
         let bytes = self.disk.read(&stored.path)?;
         Ok(Some((stored.meta.clone(), bytes.into())))
     }
@@ -185,22 +192,20 @@ impl SnapshotStore {
     /// Makes a snapshot durable and forgets those before it. One that is older than the newest is
     /// not kept.
     pub(super) fn save(&self, meta: &SnapshotMeta, bytes: &Bytes) -> io::Result<()> {
-        let mut newest = self.lock();
-        if newest.as_ref().is_some_and(|stored| stored.meta.last_log_id >= meta.last_log_id) {
+        let mut files = self.lock();
+        let last = meta.last_log_id;
+        if files.newest.as_ref().is_some_and(|stored| stored.meta.last_log_id >= last) {
             return Ok(());
         }
-        let path = self.dir.join(name(meta.last_log_id.as_ref()));
-        let mut partial = path.clone().into_os_string();
-        partial.push(PARTIAL);
-        let partial = PathBuf::from(partial);
-        let written = self.write(&partial, &path, bytes);
-        if written.is_err() {
-            // What is left of it would only take up room.
-            let _ = self.disk.remove(&partial);
+        let path = self.dir.join(name(last.as_ref()));
+        let partial = partial(&path);
+        if files.staged.take_if(|staged| Some(*staged) == last).is_none() {
+            self.write(&partial, bytes)?;
         }
-        written?;
+        self.disk.rename(&partial, &path)?;
+        self.disk.sync_dir(&self.dir)?;
         let stored = Stored { meta: meta.clone(), path, bytes: bytes.len() as u64 };
-        if let Some(before) = newest.replace(stored)
+        if let Some(before) = files.newest.replace(stored)
             && let Err(error) = self.disk.remove(&before.path)
         {
             tracing::warn!(%error, file = %before.path.display(), "cannot remove an old snapshot");
@@ -208,13 +213,33 @@ impl SnapshotStore {
         Ok(())
     }
 
-    fn write(&self, partial: &Path, path: &Path, bytes: &Bytes) -> io::Result<()> {
-        let file = self.disk.create(partial)?;
-        file.write_at(bytes, 0)?;
-        file.sync()?;
-        self.disk.rename(partial, path)?;
-        self.disk.sync_dir(&self.dir)
+    /// Has the bytes of a snapshot on disk before anyone relies on them, so that a full disk shows
+    /// here: a `save` of the same snapshot then only gives the file its name.
+    pub(super) fn stage(&self, meta: &SnapshotMeta, bytes: &Bytes) -> io::Result<()> {
+        let mut files = self.lock();
+        files.staged = None;
+        self.write(&partial(&self.dir.join(name(meta.last_log_id.as_ref()))), bytes)?;
+        files.staged = meta.last_log_id;
+        Ok(())
     }
+
+    fn write(&self, partial: &Path, bytes: &Bytes) -> io::Result<()> {
+        let write = || {
+            let file = self.disk.create(partial)?;
+            file.write_at(bytes, 0)?;
+            file.sync()
+        };
+        write().inspect_err(|_| {
+            // What is left of it would only take up room.
+            let _ = self.disk.remove(partial);
+        })
+    }
+}
+
+fn partial(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(PARTIAL);
+    name.into()
 }
 
 /// `snapshot-<index>-<term>.snap`, digits padded so that names sort as positions do.

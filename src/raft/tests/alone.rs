@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::model::NodeId;
-use crate::raft::{OpenError, ProposeError, Raft, Role};
+use crate::model::{NodeId, limits};
+use crate::raft::{Config, OpenError, ProposeError, Raft, Role};
 use crate::replica::{self, Replica};
 use crate::state::{Outcome, Part};
 use crate::telemetry::Metrics;
@@ -67,5 +67,120 @@ async fn a_second_process_is_told_who_holds_the_directory() {
     let (raft, _) = open(&dir).await.unwrap();
     let error = open(&dir).await.err().unwrap();
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_begins_with_the_snapshot_where_the_log_is_purged() {
+    let dir = dir();
+    let (raft, _) = open(&dir).await.unwrap();
+    raft.found().await.unwrap();
+    raft.propose(found()).await.unwrap();
+    for number in 0..100 {
+        raft.propose(put(&format!("k{number}"), vec![7; 2000])).await.unwrap();
+    }
+    raft.snapshot_now().await.unwrap();
+    while raft.first_entry() < 90 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    raft.propose(put("last", "v")).await.unwrap();
+    raft.shutdown().await;
+    // Five segments' worth was written; what was purged is free for another life.
+    let (raft, replica) = open(&dir).await.unwrap();
+    leads(&raft).await;
+    replica.wait_for(raft.read_index().await.unwrap()).await;
+    let state = replica.snapshot();
+    assert!((0..100).all(|number| state.key(format!("k{number}").as_bytes()).is_some()));
+    assert!(state.key(b"last").is_some());
+    raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_taken_when_the_log_has_grown() {
+    let dir = dir();
+    let (writer, _) = replica::new(Part::Server);
+    let config = Config { snapshot_bytes: 20_000, ..config(1, &dir) };
+    let raft = Raft::open(config, writer, Arc::new(Nowhere), &Metrics::default()).await.unwrap();
+    raft.found().await.unwrap();
+    raft.propose(found()).await.unwrap();
+    for _ in 0..20 {
+        raft.propose(put("k", vec![7; 2000])).await.unwrap();
+    }
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while raft.first_entry() == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "nothing was purged");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    raft.shutdown().await;
+}
+
+async fn refusal(dir: &TempDir) -> OpenError {
+    open(dir).await.err().unwrap()
+}
+
+/// A founded log that was closed, with this many keys.
+async fn closed(keys: u64) -> TempDir {
+    let dir = dir();
+    let (raft, _) = open(&dir).await.unwrap();
+    raft.found().await.unwrap();
+    raft.propose(found()).await.unwrap();
+    for number in 0..keys {
+        raft.propose(put(&format!("k{number}"), "v")).await.unwrap();
+    }
+    if keys > 20 {
+        raft.snapshot_now().await.unwrap();
+        while raft.first_entry() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+    raft.shutdown().await;
+    dir
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_log_is_refused() {
+    let dir = closed(3).await;
+    let (writer, _) = replica::new(Part::Server);
+    let config = Config { floor: 1000, ..config(1, &dir) };
+    let opened = Raft::open(config, writer, Arc::new(Nowhere), &Metrics::default()).await;
+    let error = opened.err().unwrap();
+    assert!(matches!(error, OpenError::LogLost { known: 1000, .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_or_missing_snapshot_is_refused_with_its_name() {
+    let dir = closed(30).await;
+    let snapshots = std::fs::read_dir(dir.path().join("snapshots")).unwrap();
+    let path = snapshots.map(|file| file.unwrap().path()).next().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let error = refusal(&dir).await;
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    std::fs::remove_file(&path).unwrap();
+    let error = refusal(&dir).await;
+    assert!(matches!(error, OpenError::SnapshotMissing { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_cannot_be_used_is_named() {
+    let dir = dir();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "no directory").unwrap();
+    let (writer, _) = replica::new(Part::Server);
+    let config = Config::new(NodeId(1), &file);
+    let opened = Raft::open(config, writer, Arc::new(Nowhere), &Metrics::default()).await;
+    let error = opened.err().unwrap();
+    assert!(error.to_string().starts_with(&format!("data_dir {}", file.display())), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_too_large_is_never_appended() {
+    let dir = dir();
+    let (raft, _) = open(&dir).await.unwrap();
+    raft.found().await.unwrap();
+    let refused = raft.propose(put("k", vec![0; limits::LOG_COMMAND + 1])).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::TooLarge { .. }), "{refused}");
     raft.shutdown().await;
 }

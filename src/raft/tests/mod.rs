@@ -2,4 +2,5 @@
 
 mod alone;
 mod suite;
+mod three;
 mod world;

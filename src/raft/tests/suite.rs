@@ -21,7 +21,7 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for Fresh {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError<Types>> {
         let dir = super::world::dir();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let opened = open(&disk, dir.path(), 64 * 1024).unwrap();
+        let opened = open(&disk, &super::world::config(1, &dir)).unwrap();
         let (writer, _) = replica::new(Part::Server);
         let machine = Machine::new(writer, opened.snapshots, Arc::<ClusterClock>::default());
         Ok((dir, opened.log, machine))

@@ -1,15 +1,23 @@
 //! What the tests of this module share: directories, commands, servers that can be killed.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use crate::model::{LeaseId, NodeId, NodeName, Role};
 use crate::net::peer::{CallError, Purpose};
-use crate::raft::{Config, Transport};
-use crate::state::{Admission, Command, Founding, Put, Settings};
+use crate::raft::{Config, ProposeError, Raft, Status, Transport};
+use crate::replica::{self, Replica};
+use crate::state::{Admission, Command, Founding, Part, Put, Settings};
+use crate::telemetry::Metrics;
 
 /// A directory on a file system where a sync means something: below the build's own.
 pub fn dir() -> TempDir {
@@ -19,7 +27,7 @@ pub fn dir() -> TempDir {
 }
 
 pub fn config(id: u64, dir: &TempDir) -> Config {
-    Config { segment_bytes: 64 * 1024, ..Config::new(NodeId(id), dir.path()) }
+    Config { segment_bytes: 64 * 1024, keep_entries: 2, ..Config::new(NodeId(id), dir.path()) }
 }
 
 /// Reaches nobody.
@@ -62,4 +70,183 @@ pub fn put(key: &str, value: impl Into<Bytes>) -> Command {
         ignore_value: false,
         ignore_lease: false,
     })
+}
+
+/// Carries messages between the servers of one process, along links that can be cut.
+#[derive(Default)]
+struct Switch {
+    servers: Mutex<BTreeMap<u64, Raft>>,
+    cut: Mutex<BTreeSet<u64>>,
+}
+
+struct Port {
+    from: u64,
+    switch: Arc<Switch>,
+}
+
+impl Transport for Port {
+    fn call(
+        &self,
+        to: NodeId,
+        _: Purpose,
+        body: Bytes,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, CallError>> {
+        let is_cut = |id: u64| self.switch.cut.lock().unwrap().contains(&id);
+        let target = self.switch.servers.lock().unwrap().get(&to.0).cloned();
+        let Some(target) = target.filter(|_| !is_cut(self.from) && !is_cut(to.0)) else {
+            return Box::pin(async move { Err(CallError::NotSent(format!("{to} is away"))) });
+        };
+        let mut answer = Box::pin(target.handle(&body));
+        // Once at the moment of the call: that keeps the order of calls.
+        let first = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        Box::pin(async move {
+            match first {
+                Poll::Ready(answer) => Ok(answer),
+                Poll::Pending => timeout(within, answer)
+                    .await
+                    .map_err(|_| CallError::Lost("no answer in time".to_owned())),
+            }
+        })
+    }
+}
+
+struct Server {
+    runtime: Runtime,
+    raft: Raft,
+    replica: Replica,
+}
+
+/// Servers that each live in a runtime of their own, so that one can be killed.
+pub struct Cluster {
+    here: Runtime,
+    switch: Arc<Switch>,
+    dirs: BTreeMap<u64, TempDir>,
+    servers: BTreeMap<u64, Server>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Cluster {
+    /// All are voters, and the state is founded.
+    pub fn new(servers: u64) -> Cluster {
+        let here = Runtime::new().unwrap();
+        let dirs = (1..=servers).map(|id| (id, dir())).collect();
+        let mut cluster = Cluster { here, switch: Arc::default(), dirs, servers: BTreeMap::new() };
+        (1..=servers).for_each(|id| cluster.start(id));
+        let first = cluster.raft(1);
+        cluster.here.block_on(async {
+            first.found().await.unwrap();
+            first.propose(found()).await.unwrap();
+            for id in 2..=servers {
+                first.add_learner(NodeId(id)).await.unwrap();
+            }
+            first.change_voters((1..=servers).map(NodeId).collect()).await.unwrap();
+        });
+        cluster
+    }
+
+    pub fn start(&mut self, id: u64) {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let config = config(id, &self.dirs[&id]);
+        let port = Arc::new(Port { from: id, switch: self.switch.clone() });
+        let (writer, replica) = replica::new(Part::Server);
+        let metrics = Metrics::default();
+        let raft = runtime.block_on(Raft::open(config, writer, port, &metrics)).unwrap();
+        self.switch.servers.lock().unwrap().insert(id, raft.clone());
+        self.servers.insert(id, Server { runtime, raft, replica });
+    }
+
+    /// Ends a server between one instruction and the next, without a word to anyone.
+    pub fn kill(&mut self, id: u64) {
+        self.switch.servers.lock().unwrap().remove(&id);
+        let Server { runtime, raft, .. } = self.servers.remove(&id).unwrap();
+        runtime.shutdown_timeout(Duration::from_secs(5));
+        drop(raft);
+    }
+
+    pub fn stop_all(&mut self) {
+        for (id, server) in std::mem::take(&mut self.servers) {
+            self.switch.servers.lock().unwrap().remove(&id);
+            server.runtime.block_on(server.raft.shutdown());
+        }
+    }
+
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.here.block_on(future)
+    }
+
+    pub fn raft(&self, id: u64) -> Raft {
+        self.servers[&id].raft.clone()
+    }
+
+    pub fn status(&self, id: u64) -> Status {
+        self.servers[&id].raft.status().borrow().clone()
+    }
+
+    pub fn wait(&self, what: &str, done: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done() {
+            assert!(Instant::now() < deadline, "in vain: {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The server that leads in the highest term, once there is one.
+    pub fn leader(&self) -> u64 {
+        let find = || {
+            let all = self.servers.keys().map(|id| (self.status(*id), *id));
+            all.filter(|(status, _)| status.leads()).max_by_key(|(status, _)| status.term)
+        };
+        self.wait("a server leads", || find().is_some());
+        find().unwrap().1
+    }
+
+    /// Writes through whoever leads; a refusal that appended nothing is tried again.
+    pub fn write(&self, key: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < deadline, "nobody takes {key}");
+            match self.here.block_on(self.raft(self.leader()).propose(put(key, "v"))) {
+                Ok(_) => return,
+                Err(ProposeError::NotLeader { .. } | ProposeError::Unknown(_)) => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    pub fn all_have(&self, keys: &[String]) {
+        for (id, server) in &self.servers {
+            self.wait(&format!("server {id} has every key"), || {
+                let state = server.replica.snapshot();
+                keys.iter().all(|key| state.key(key.as_bytes()).is_some())
+            });
+        }
+    }
+
+    /// Nothing goes to or comes from this server any more.
+    pub fn cut(&self, id: u64) {
+        self.switch.cut.lock().unwrap().insert(id);
+    }
+
+    pub fn heal(&self) {
+        self.switch.cut.lock().unwrap().clear();
+    }
+
+    pub fn snapshot(&self, id: u64) {
+        self.servers[&id].runtime.block_on(self.servers[&id].raft.snapshot_now()).unwrap();
+    }
+
+    /// The index of the oldest entry that a server's log still has.
+    pub fn first_entry(&self, id: u64) -> u64 {
+        self.servers[&id].raft.first_entry()
+    }
+
+    pub fn has_snapshot(&self, id: u64) -> bool {
+        std::fs::read_dir(self.dirs[&id].path().join("snapshots"))
+            .unwrap()
+            .any(|file| file.unwrap().file_name().to_string_lossy().ends_with(".snap"))
+    }
 }

@@ -12,6 +12,8 @@ mod recovery;
 mod replay;
 mod segment;
 mod spares;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use error::WalError;

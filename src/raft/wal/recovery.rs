@@ -40,10 +40,15 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Found, WalError> {
             let missing = segment::path(dir, before.header.sequence + 1);
             return Err(WalError::MissingSegment(missing));
         }
-        let is_last = position + 1 == sequences.len();
-        let next = read_segment(disk, dir, *sequence, is_last, &mut found.recovered)?;
+        let path = segment::path(dir, *sequence);
+        let bytes = disk.read(&path).map_err(WalError::io("read", &path))?;
+        let header = read_header(&path, &bytes, *sequence)?;
         if let Some(before) = found.segments.last() {
-            check_joint(dir, before, &next.header)?;
+            check_joint(dir, before, &header)?;
+        }
+        let next = read_frames(&path, &bytes, header, &mut found.recovered)?;
+        if position + 1 == sequences.len() {
+            check_tail(disk, &path, &bytes, &next)?;
         }
         found.segments.push(next);
     }
@@ -69,24 +74,26 @@ fn check_joint(dir: &Path, before: &Segment, next: &Header) -> Result<(), WalErr
     })
 }
 
-fn read_segment(
-    disk: &dyn Disk,
-    dir: &Path,
-    sequence: u64,
-    is_last: bool,
+fn read_header(path: &Path, bytes: &[u8], sequence: u64) -> Result<Header, WalError> {
+    let corrupt = |why| WalError::Corrupt { path: path.to_owned(), offset: 0, why };
+    let header = Header::decode(bytes).map_err(|error| corrupt(error.to_string()))?;
+    if header.sequence != sequence {
+        return Err(corrupt(format!("it is segment {} under another name", header.sequence)));
+    }
+    Ok(header)
+}
+
+fn read_frames(
+    path: &Path,
+    bytes: &[u8],
+    header: Header,
     recovered: &mut Recovered,
 ) -> Result<Segment, WalError> {
-    let path = segment::path(dir, sequence);
     let corrupt = |offset: usize, why: String| WalError::Corrupt {
-        path: path.clone(),
+        path: path.to_owned(),
         offset: offset as u64,
         why,
     };
-    let bytes = disk.read(&path).map_err(WalError::io("read", &path))?;
-    let header = Header::decode(&bytes).map_err(|error| corrupt(0, error.to_string()))?;
-    if header.sequence != sequence {
-        return Err(corrupt(0, format!("it is segment {} under another name", header.sequence)));
-    }
     let mut found = Segment {
         header,
         last_index: None,
@@ -94,7 +101,7 @@ fn read_segment(
         end: segment::HEADER,
         next_frame: header.first_frame,
     };
-    while let Some(frame) = frame::read(&bytes, found.end, header.salt)
+    while let Some(frame) = frame::read(bytes, found.end, header.salt)
         && frame.number == found.next_frame
     {
         let records = record::decode_all(frame.payload)
@@ -107,9 +114,6 @@ fn read_segment(
         }
         found.end = frame.next;
         found.next_frame += 1;
-    }
-    if is_last {
-        check_tail(disk, &path, &bytes, &found)?;
     }
     Ok(found)
 }

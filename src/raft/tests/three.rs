@@ -1,0 +1,141 @@
+//! Three servers: leaders die, links are cut, followers fall behind, and nothing acknowledged is lost.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::model::NodeId;
+use crate::raft::{ProposeError, ReadIndexError};
+
+use super::world::{Cluster, found, put};
+
+#[test]
+fn writes_reach_all_and_outlive_the_leader() {
+    let mut cluster = Cluster::new(3);
+    let mut acknowledged = Vec::new();
+    for number in 0..30 {
+        let key = format!("before-{number}");
+        cluster.write(&key);
+        acknowledged.push(key);
+    }
+    let leader = cluster.leader();
+    cluster.kill(leader);
+    let next = cluster.leader();
+    assert_ne!(next, leader);
+    for number in 0..30 {
+        let key = format!("after-{number}");
+        cluster.write(&key);
+        acknowledged.push(key);
+    }
+    cluster.start(leader);
+    cluster.all_have(&acknowledged);
+    let term = cluster.status(next).term;
+    cluster.stop_all();
+    for id in [1, 2, 3] {
+        cluster.start(id);
+    }
+    cluster.all_have(&acknowledged);
+    assert!(cluster.status(cluster.leader()).term > term);
+}
+
+#[test]
+fn a_follower_far_behind_is_given_a_snapshot() {
+    let cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let behind = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
+    cluster.cut(behind);
+    let keys: Vec<String> = (0..60).map(|number| format!("k{number}")).collect();
+    keys.iter().for_each(|key| cluster.write(key));
+    cluster.snapshot(leader);
+    cluster.wait("the log before the snapshot is purged", || cluster.first_entry(leader) > 50);
+    cluster.heal();
+    cluster.all_have(&keys);
+    assert!(cluster.has_snapshot(behind));
+}
+
+#[test]
+fn a_leader_without_a_quorum_says_so() {
+    let cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.write("before");
+    cluster.cut(leader);
+    let alone = cluster.raft(leader);
+    let answer = cluster.block_on(alone.propose(put("lost", "v"))).unwrap_err();
+    assert!(
+        matches!(answer, ProposeError::Unknown(_) | ProposeError::NotLeader { .. }),
+        "{answer}"
+    );
+    let answer = cluster.block_on(alone.read_index()).unwrap_err();
+    assert!(
+        matches!(answer, ReadIndexError::NoQuorum | ReadIndexError::NotLeader { .. }),
+        "{answer}"
+    );
+    cluster.wait("the others elect a leader", || {
+        [1, 2, 3].iter().any(|id| *id != leader && cluster.status(*id).leads())
+    });
+    cluster.write("meanwhile");
+    cluster.heal();
+    cluster.all_have(&["before".to_owned(), "meanwhile".to_owned()]);
+}
+
+#[test]
+fn an_isolated_follower_disturbs_nobody_when_it_returns() {
+    let cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let term = cluster.status(leader).term;
+    let follower = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
+    cluster.cut(follower);
+    // Long enough for it to ask for votes again and again, had it been let.
+    std::thread::sleep(Duration::from_secs(2));
+    cluster.heal();
+    cluster.write("after");
+    cluster.all_have(&["after".to_owned()]);
+    assert_eq!(cluster.status(leader).term, term);
+    assert!(cluster.status(leader).leads());
+}
+
+#[test]
+fn leadership_moves_on_request() {
+    let cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let to = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
+    cluster.wait("it has the log", || {
+        let status = cluster.status(leader);
+        status.matched.get(&NodeId(to)).copied().flatten() == status.last_log.map(|at| at.index)
+    });
+    cluster.block_on(cluster.raft(leader).transfer_leader(NodeId(to))).unwrap();
+    cluster.wait("the other one leads", || cluster.status(to).leads());
+    let refused = cluster.block_on(cluster.raft(leader).propose(put("k", "v"))).unwrap_err();
+    assert_eq!(refused, ProposeError::NotLeader { leader: Some(NodeId(to)) });
+}
+
+#[test]
+fn members_come_and_go() {
+    let cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let gone = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
+    let stay: BTreeSet<NodeId> =
+        [1, 2, 3].into_iter().filter(|id| *id != gone).map(NodeId).collect();
+    let raft = cluster.raft(leader);
+    cluster.block_on(raft.change_voters(stay.clone())).unwrap();
+    cluster.wait("it is a learner", || cluster.status(leader).learners == [NodeId(gone)]);
+    cluster.block_on(raft.remove(NodeId(gone))).unwrap();
+    cluster.wait("it is out", || {
+        let status = cluster.status(leader);
+        status.learners.is_empty() && status.voters.iter().copied().collect::<BTreeSet<_>>() == stay
+    });
+    cluster.write("still");
+}
+
+#[test]
+fn a_read_index_covers_what_was_acknowledged() {
+    let cluster = Cluster::new(3);
+    let raft = cluster.raft(cluster.leader());
+    for number in 0..20 {
+        let (_, at) = cluster.block_on(raft.propose(put(&number.to_string(), "v"))).unwrap();
+        assert!(cluster.block_on(raft.read_index()).unwrap() >= at.index);
+    }
+    let follower = [1, 2, 3].into_iter().find(|id| !cluster.status(*id).leads()).unwrap();
+    let refused = cluster.block_on(cluster.raft(follower).read_index()).unwrap_err();
+    assert_eq!(refused, ReadIndexError::NotLeader { leader: Some(raft.id()) });
+    assert!(cluster.block_on(raft.propose(found())).is_ok());
+}
