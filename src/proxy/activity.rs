@@ -75,6 +75,18 @@ impl Activity {
         }
     }
 
+    /// Returns once no byte has come or gone for this long.
+    pub(super) async fn quiet(&self, most: Duration) {
+        loop {
+            let touched = Duration::from_millis(self.touched.load(Ordering::Relaxed));
+            let left = (touched + most).saturating_sub(Duration::from_millis(self.now()));
+            if left.is_zero() {
+                return;
+            }
+            sleep(left).await;
+        }
+    }
+
     /// Time since `epoch` at which it expires unless something happens before.
     fn deadline(&self, timeouts: &Timeouts) -> Duration {
         let touched = Duration::from_millis(self.touched.load(Ordering::Relaxed));

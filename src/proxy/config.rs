@@ -22,6 +22,8 @@ pub struct Upstream {
     pub balance: Policy,
     /// Said explicitly by whoever wants a plain listener beyond loopback.
     pub insecure: bool,
+    /// Clients that may be connected at once.
+    pub connections: usize,
     pub timeouts: Timeouts,
 }
 
@@ -34,6 +36,7 @@ impl Upstream {
             protocol,
             balance: Policy::default(),
             insecure: false,
+            connections: limits::CONNECTIONS,
             timeouts: Timeouts::default(),
         }
     }
@@ -59,7 +62,7 @@ pub enum Protocol {
 pub struct Timeouts {
     /// To resolve an instance's host and connect to it; each try has its own.
     pub connect: Duration,
-    /// From a request's last try to its response's headers.
+    /// Without a sign of a response's headers, once nothing more of the request comes.
     pub response: Duration,
     /// Between two bytes, in either direction, of a connection that is in use.
     pub idle: Duration,

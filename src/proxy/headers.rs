@@ -17,8 +17,12 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Makes a client's request fit for an instance. `Host` stays as the client sent it, or becomes the
-/// authority of an absolute target.
-pub(super) fn request(head: &mut request::Parts, client: IpAddr) -> Result<(), Failure> {
+/// authority of an absolute target; a client of HTTP/1.0 may send none, and gets the service's name.
+pub(super) fn request(
+    head: &mut request::Parts,
+    client: IpAddr,
+    service: &str,
+) -> Result<(), Failure> {
     if head.method == Method::CONNECT {
         return Err(Failure::Unsupported("CONNECT is not carried by an upstream"));
     }
@@ -38,6 +42,11 @@ pub(super) fn request(head: &mut request::Parts, client: IpAddr) -> Result<(), F
         head.headers.insert(UPGRADE, protocol);
     }
     origin_form(head);
+    if !head.headers.contains_key(HOST)
+        && let Ok(host) = HeaderValue::from_str(service)
+    {
+        head.headers.insert(HOST, host);
+    }
     head.version = Version::HTTP_11;
     forwarded(&mut head.headers, client)
 }

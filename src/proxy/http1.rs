@@ -106,11 +106,11 @@ async fn forward(
     let changes = headers::upgrade(request.headers()).is_some();
     let upgrade = changes.then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
-    headers::request(&mut head, client.ip)?;
+    headers::request(&mut head, client.ip, &client.upstream.config.service)?;
     let body = if body.is_end_stream() { Upload::Empty } else { Upload::Client(body) };
 
     let upstream = &client.upstream;
-    let (response, lane, picked) = exchange(upstream, head, body).await?;
+    let (response, lane, picked) = exchange(client, head, body).await?;
     let (mut head, body) = response.into_parts();
     headers::response(&mut head);
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -134,10 +134,11 @@ async fn forward(
 
 /// Finds an instance and has the request answered: over a connection that waits, or a new one.
 async fn exchange(
-    upstream: &Arc<Upstream>,
+    client: &Client,
     head: request::Parts,
     body: Upload,
 ) -> Result<(Response<Incoming>, Lane, Picked), Failure> {
+    let upstream = &client.upstream;
     let repeatable = retry::repeatable(&head.method, matches!(body, Upload::Empty));
     let mut tried = Tried::default();
     let mut again = false;
@@ -147,7 +148,8 @@ async fn exchange(
         let reused = lane.reused;
         let copy = (reused && repeatable && !again).then(|| copy(&request));
         let begun = Instant::now();
-        let mut broken = match lane.send(request, upstream.config.timeouts.response).await {
+        let given_up = client.activity.quiet(upstream.config.timeouts.response);
+        let mut broken = match lane.send(request, given_up).await {
             Ok((response, lane)) => {
                 picked.target.load.observe(upstream.now(), begun.elapsed());
                 return Ok((response, lane, picked));

@@ -7,7 +7,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -16,7 +15,6 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::model::limits;
 
@@ -109,11 +107,12 @@ impl Lane {
         self.drive(cx).is_pending() && self.sender.is_ready()
     }
 
-    /// Sends a request and waits for the response's head; the body comes while the lane is driven.
+    /// Sends a request and waits for the response's head, until `given_up` is; the body comes while
+    /// the lane is driven.
     pub(super) async fn send(
         mut self,
         request: Request<Upload>,
-        within: Duration,
+        given_up: impl Future<Output = ()>,
     ) -> Result<(Response<Incoming>, Lane), Broken> {
         self.heard.store(false, Ordering::Relaxed);
         let mut answer = pin!(self.sender.try_send_request(request));
@@ -122,15 +121,20 @@ impl Lane {
             let _ = self.drive(cx);
             answer.as_mut().poll(cx)
         });
-        match timeout(within, exchange).await {
-            Ok(Ok(response)) => Ok((response, self)),
-            Ok(Err(mut refused)) => {
+        let answered = tokio::select! {
+            biased;
+            answered = exchange => Some(answered),
+            () = given_up => None,
+        };
+        match answered {
+            Some(Ok(response)) => Ok((response, self)),
+            Some(Err(mut refused)) => {
                 let unsent = refused.take_message();
                 let heard = self.heard.load(Ordering::Relaxed);
                 let stage = if unsent.is_some() { Stage::Unsent } else { Stage::Sent { heard } };
                 Err(Broken { stage, reason: explain(refused.error()), unsent })
             }
-            Err(_) => Err(Broken { stage: Stage::Slow, reason: String::new(), unsent: None }),
+            None => Err(Broken { stage: Stage::Slow, reason: String::new(), unsent: None }),
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::lifecycle::Life;
-use crate::model::limits;
 
 use super::config::Protocol;
 use super::upstream::Upstream;
@@ -23,7 +23,7 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text
 
 /// Runs until the shutdown; the connections then drain by themselves.
 pub(super) async fn listen(listener: TcpListener, upstream: Arc<Upstream>, life: Life) {
-    let permits = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(upstream.config.connections));
     while let Some(accepted) = life.shutdown.or(listener.accept()).await {
         let (client, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -58,7 +58,6 @@ pub(super) async fn listen(listener: TcpListener, upstream: Arc<Upstream>, life:
 fn refuse(protocol: Protocol, mut client: TcpStream) {
     match protocol {
         Protocol::Http => {
-            use futures::FutureExt;
             // The socket is new: its buffer takes the few bytes at once.
             let _ = client.write_all(TOO_MANY).now_or_never();
         }

@@ -40,8 +40,14 @@ pub use error::Error;
 /// What runs.
 #[derive(Debug)]
 pub struct Handle {
+    addresses: Vec<SocketAddr>,
+}
+
+impl Handle {
     /// The bound address of each upstream, in the order of the config.
-    pub addresses: Vec<SocketAddr>,
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
 }
 
 /// Binds all listeners, then serves them until the shutdown.

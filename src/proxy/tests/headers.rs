@@ -52,7 +52,8 @@ async fn clients_see_no_hop_by_hop_header_of_an_instance() {
 #[tokio::test]
 async fn old_clients_and_old_instances_are_served() {
     let app = App::tcp("one", |mut stream| async move {
-        let Some(_) = read_head(&mut stream).await else { return };
+        let Some(head) = read_head(&mut stream).await else { return };
+        assert!(head.to_lowercase().contains("\r\nhost: api\r\n"), "{head}");
         stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nuntil the end").await.unwrap();
     })
     .await;

@@ -147,6 +147,27 @@ async fn big_bodies_stream_both_ways() {
 }
 
 #[tokio::test]
+async fn a_slow_upload_is_no_slow_instance() {
+    let app = App::tcp("one", |mut stream| async move {
+        let Some(_) = read_head(&mut stream).await else { return };
+        stream.read_exact(&mut [0; 20]).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    })
+    .await;
+    let mut upstream = upstream(Protocol::Http);
+    upstream.timeouts.response = Duration::from_millis(400);
+    let house = House::with(upstream, &[&app]).await;
+    let mut client = TcpStream::connect(house.addr).await.unwrap();
+    client.write_all(b"PUT / HTTP/1.1\r\nHost: api\r\nContent-Length: 20\r\n\r\n").await.unwrap();
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        client.write_all(b"x").await.unwrap();
+    }
+    let head = soon(read_head(&mut client)).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+}
+
+#[tokio::test]
 async fn chunked_bodies_arrive_whole() {
     let app = App::serving("one", |_| {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"

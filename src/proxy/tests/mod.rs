@@ -58,7 +58,7 @@ impl House {
         let (life, metrics) = (Life::default(), Metrics::default());
         let config = Config { upstreams: vec![upstream] };
         let handle = start(config, cluster.clone(), life.clone(), &metrics).await.unwrap();
-        House { cluster, life, metrics, addr: handle.addresses[0] }
+        House { cluster, life, metrics, addr: handle.addresses()[0] }
     }
 
     async fn with(upstream: Upstream, apps: &[&App]) -> House {

@@ -73,8 +73,9 @@ async fn an_idle_keep_alive_connection_is_closed() {
 #[tokio::test]
 async fn a_vanished_instance_loses_its_idle_connections_but_not_its_requests() {
     let (release, held) = watch::channel(false);
+    let (closed, mut closes) = watch::channel(false);
     let app = App::tcp("one", move |mut stream| {
-        let mut held = held.clone();
+        let (mut held, closed) = (held.clone(), closed.clone());
         async move {
             while let Some(head) = read_head(&mut stream).await {
                 if head.starts_with("GET /slow") {
@@ -83,7 +84,7 @@ async fn a_vanished_instance_loses_its_idle_connections_but_not_its_requests() {
                 let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none";
                 stream.write_all(answer).await.unwrap();
             }
-            stream.shutdown().await.unwrap();
+            closed.send_replace(true);
         }
     })
     .await;
@@ -101,9 +102,48 @@ async fn a_vanished_instance_loses_its_idle_connections_but_not_its_requests() {
     let mut answer = Vec::new();
     soon(client.read_to_end(&mut answer)).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"one"));
+    soon(closes.wait_for(|closed| *closed)).await.unwrap();
 }
 
-/// Both bodies must have been asked for before an idle connection may be pooled or closed.
+#[tokio::test]
+async fn a_client_that_goes_takes_its_request_along() {
+    let (closed, mut closes) = watch::channel(false);
+    let app = App::tcp("one", move |mut stream| {
+        let closed = closed.clone();
+        async move {
+            let Some(_) = read_head(&mut stream).await else { return };
+            let _ = stream.read_u8().await;
+            closed.send_replace(true);
+        }
+    })
+    .await;
+    let house = House::with(upstream(Protocol::Http), &[&app]).await;
+    let mut client = TcpStream::connect(house.addr).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n").await.unwrap();
+    eventually("it is under way", async || app.connections() == 1).await;
+    drop(client);
+    soon(closes.wait_for(|closed| *closed)).await.unwrap();
+}
+
+#[tokio::test]
+async fn clients_beyond_the_limit_are_told_so() {
+    let app = App::http("one").await;
+    let mut upstream = upstream(Protocol::Http);
+    upstream.connections = 1;
+    let house = House::with(upstream, &[&app]).await;
+    let mut first = TcpStream::connect(house.addr).await.unwrap();
+    first.write_all(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n").await.unwrap();
+    soon(read_head(&mut first)).await.unwrap();
+    let mut second = TcpStream::connect(house.addr).await.unwrap();
+    let mut answer = String::new();
+    soon(second.read_to_string(&mut answer)).await.unwrap();
+    let answer = Answer::parse(&answer);
+    assert_eq!((answer.status, &*answer.body), (503, "remora: too many connections, try later\n"));
+    assert_eq!(house.metric("remora_proxy_refused_total", "api"), 1.0);
+    drop(first);
+    eventually("room again", async || house.get("/").await.status == 200).await;
+}
+
 #[tokio::test]
 async fn idle_connections_to_instances_do_not_wait_for_ever() {
     let (closed, mut closes) = watch::channel(0);
