@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 
+use crate::lifecycle::Shutdown;
+
 use super::config::Timeouts;
 
 /// `head` of a connection on which no request is being received.
@@ -98,6 +100,12 @@ impl Activity {
             begun => Duration::from_millis(begun) + timeouts.head,
         }
     }
+}
+
+/// Returns when what was under way at the beginning of the shutdown has had its time.
+pub(super) async fn drained(shutdown: &Shutdown, drain: Duration) {
+    shutdown.begun().await;
+    sleep(drain).await;
 }
 
 /// Something is being served on the connection.

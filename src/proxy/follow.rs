@@ -36,7 +36,8 @@ impl Follower {
 
     /// Runs until the shutdown. A change wakes it; what it then reads is the truth.
     pub(super) async fn run(mut self) {
-        let mut prune = interval(self.upstream.config.timeouts.pool_idle / 2);
+        let period = self.upstream.config.timeouts.pool_idle / 2;
+        let mut prune = interval(period.max(Duration::from_millis(1)));
         prune.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let synced = self.look();

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -14,12 +14,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::lifecycle::Shutdown;
 use crate::model::limits;
 
-use super::activity::{Activity, Watched};
+use super::activity::{Activity, Watched, drained};
 use super::connect::Tried;
 use super::failure::{Attempt, Failure};
 use super::headers;
@@ -34,7 +33,8 @@ struct Client {
     upstream: Arc<Upstream>,
     ip: IpAddr,
     activity: Arc<Activity>,
-    shutdown: Shutdown,
+    /// Set by the request that changed the protocol, which is the last one.
+    tunnel: Mutex<Option<Tunnel>>,
 }
 
 /// Serves one client until it goes, is idle for too long, or the agent stops.
@@ -45,30 +45,43 @@ pub(super) async fn serve(
     shutdown: &Shutdown,
 ) {
     let activity = Activity::new();
-    let client = Client {
+    let client = Arc::new(Client {
         upstream: upstream.clone(),
         ip,
         activity: activity.clone(),
-        shutdown: shutdown.clone(),
+        tunnel: Mutex::new(None),
+    });
+    let serving = async {
+        converse(client.clone(), stream, shutdown).await;
+        let tunnel = client.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tunnel) = tunnel {
+            tunnel.run().await;
+        }
     };
-    let client = Arc::new(client);
+    tokio::select! {
+        () = serving => {}
+        () = activity.expired(&upstream.config.timeouts) => {}
+        () = drained(shutdown, upstream.config.timeouts.drain) => {}
+    }
+}
+
+/// Requests and responses, one after the other.
+async fn converse(client: Arc<Client>, stream: TcpStream, shutdown: &Shutdown) {
+    let io = TokioIo::new(Watched::new(stream, client.activity.clone()));
     let service = service_fn(move |request| answer(client.clone(), request));
-    let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let serving = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(limits::HTTP_HEADERS)
         .serve_connection(io, service)
         .with_upgrades();
     let mut serving = pin!(serving);
-    let timeouts = &upstream.config.timeouts;
     tokio::select! {
         // What went wrong was between hyper and the client, which has seen it.
         _ = serving.as_mut() => return,
-        () = activity.expired(timeouts) => return,
         () = shutdown.begun() => {}
     }
     serving.as_mut().graceful_shutdown();
-    let _ = timeout(timeouts.drain, serving).await;
+    let _ = serving.await;
 }
 
 async fn answer(
@@ -118,9 +131,8 @@ async fn forward(
             let reason = "it changed the protocol unasked".to_owned();
             return Err(Failure::BrokeOff(Attempt { address: picked.target.address(), reason }));
         };
-        let activity = client.activity.clone();
-        let tunnel = Tunnel { client: upgrade, lane, picked, activity, serving };
-        tokio::spawn(tunnel.run(upstream.clone(), client.shutdown.clone()));
+        let tunnel = Tunnel { client: upgrade, lane, picked, serving };
+        *client.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
         return Ok(Response::from_parts(head, Download::Text(None)));
     }
     let mut body = Download::instance(body, lane, picked, upstream.clone(), serving);

@@ -33,23 +33,21 @@ pub(super) async fn listen(listener: TcpListener, upstream: Arc<Upstream>, life:
                 continue;
             }
         };
-        upstream.meter.connections.inc();
         let Ok(permit) = permits.clone().try_acquire_owned() else {
             upstream.meter.refused.inc();
             refuse(upstream.config.protocol, client);
             continue;
         };
+        let open = upstream.meter.open();
         // Only a latency is lost where the option cannot be set.
         let _ = client.set_nodelay(true);
         let (upstream, shutdown) = (upstream.clone(), life.shutdown.clone());
         life.tasks.spawn("proxy connection", async move {
-            upstream.meter.active.inc();
             match upstream.config.protocol {
                 Protocol::Tcp => tcp::serve(&upstream, client, &shutdown).await,
                 Protocol::Http => http1::serve(&upstream, client, peer.ip(), &shutdown).await,
             }
-            upstream.meter.active.dec();
-            drop(permit);
+            drop((permit, open));
         });
     }
 }

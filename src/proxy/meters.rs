@@ -16,10 +16,10 @@ pub(super) struct Meters {
 pub(super) struct Meter {
     /// By the hundreds of the status; the first is for what has none.
     requests: [Counter; 6],
-    pub connections: Counter,
+    connections: Counter,
     pub connect_failures: Counter,
     pub refused: Counter,
-    pub active: Gauge,
+    active: Gauge,
     pub endpoints: Gauge,
 }
 
@@ -61,7 +61,22 @@ impl Meters {
     }
 }
 
+/// A connection that is counted as open until dropped.
+pub(super) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Meter {
+    pub(super) fn open(&self) -> Open {
+        self.connections.inc();
+        self.active.inc();
+        Open(self.active.clone())
+    }
+
     pub(super) fn request(&self, status: http::StatusCode) {
         let class = usize::from(status.as_u16() / 100);
         if let Some(counter) = self.requests.get(class).or(self.requests.first()) {

@@ -1,14 +1,11 @@
 //! A TCP upstream's connection: bytes both ways, each end closed when its peer closes.
 
-use std::time::Duration;
-
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::lifecycle::Shutdown;
 
-use super::activity::{Activity, Watched};
+use super::activity::{Activity, Watched, drained};
 use super::connect::Tried;
 use super::upstream::Upstream;
 
@@ -40,10 +37,4 @@ pub(super) async fn serve(upstream: &Upstream, client: TcpStream, shutdown: &Shu
         }
         () = drained(shutdown, upstream.config.timeouts.drain) => {}
     }
-}
-
-/// Returns a while after the shutdown has begun.
-async fn drained(shutdown: &Shutdown, drain: Duration) {
-    shutdown.begun().await;
-    let _ = timeout(drain, std::future::pending::<()>()).await;
 }

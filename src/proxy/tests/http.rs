@@ -155,12 +155,12 @@ async fn a_slow_upload_is_no_slow_instance() {
     })
     .await;
     let mut upstream = upstream(Protocol::Http);
-    upstream.timeouts.response = Duration::from_millis(400);
+    upstream.timeouts.response = Duration::from_secs(1);
     let house = House::with(upstream, &[&app]).await;
     let mut client = TcpStream::connect(house.addr).await.unwrap();
     client.write_all(b"PUT / HTTP/1.1\r\nHost: api\r\nContent-Length: 20\r\n\r\n").await.unwrap();
     for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(40)).await;
+        tokio::time::sleep(Duration::from_millis(70)).await;
         client.write_all(b"x").await.unwrap();
     }
     let head = soon(read_head(&mut client)).await.unwrap();
@@ -219,4 +219,7 @@ async fn an_upgrade_becomes_a_tunnel() {
     let mut echoed = [0; 14];
     soon(client.read_exact(&mut echoed)).await.unwrap();
     assert_eq!(&echoed, b"early and late");
+    assert_eq!(house.metric("remora_proxy_active", "api"), 1.0);
+    drop(client);
+    eventually("it is over", async || house.metric("remora_proxy_active", "api") == 0.0).await;
 }
