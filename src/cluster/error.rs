@@ -1,7 +1,40 @@
 //! Why the cluster did not do what was asked, and whether it may have happened all the same.
 
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::BindError;
+use crate::raft;
+
+/// Why an agent cannot take its place in a cluster. Fatal at the start.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    #[error(
+        "{setting}: {addr} can be reached from other hosts, and agents do not talk TLS yet: \
+         use a loopback address, or accept the risk with cluster.insecure: true"
+    )]
+    Insecure { setting: &'static str, addr: SocketAddr },
+    #[error("{key}: {why}")]
+    Config { key: &'static str, why: String },
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{}: {why}", path.display())]
+    Identity { path: PathBuf, why: String },
+    #[error(transparent)]
+    Log(#[from] raft::OpenError),
+    #[error("the cluster cannot be founded: {0}")]
+    Founding(String),
+    #[error("the cluster does not let this agent in: {0}")]
+    Refused(String),
+}
+
 /// A proposal that has no outcome to show.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ProposeError {
     /// Nothing was appended: safe to try again.
     #[error("no cluster leader")]

@@ -1,8 +1,31 @@
 //! The one door to the cluster: propose, read at a consistency, watch, keep alive.
 
+mod asks;
+mod carrier;
+mod config;
+mod confirms;
+mod deadlines;
+mod desk;
+mod duties;
+mod edge;
+mod entrance;
 mod error;
+mod follow;
+mod founding;
+mod identity;
+mod membership;
+mod patience;
+mod promotion;
+mod roster;
+mod server;
+mod service;
+#[cfg(test)]
 mod solo;
 mod standing;
+mod start;
+#[cfg(test)]
+mod tests;
+mod threshold;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +34,16 @@ use crate::model::{LeaseId, NodeName};
 use crate::replica::{Replica, Topic, Watch};
 use crate::state::{Command, Outcome, State};
 
-pub use error::{ProposeError, ReadError};
+use asks::Pulse;
+use threshold::Threshold;
+
+pub use config::{Config, Pace, RoleWish};
+pub use error::{ClusterError, ProposeError, ReadError};
 pub use standing::{RaftRole, Standing};
+pub use start::start;
+
+/// This module's line on the board.
+const SUBJECT: &str = "cluster";
 
 /// How fresh an answer must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +76,15 @@ pub enum Alive {
 pub struct Cluster {
     name: NodeName,
     replica: Replica,
-    door: Door,
+    threshold: Arc<Threshold>,
 }
 
 /// By which way this agent reaches the leader.
 #[derive(Clone)]
 enum Door {
+    Server(Arc<server::Server>),
+    Edge(Arc<edge::Edge>),
+    #[cfg(test)]
     Solo(Arc<solo::Solo>),
 }
 
@@ -65,28 +99,50 @@ impl Cluster {
         self.replica.snapshot()
     }
 
-    /// The state at the consistency asked for.
+    /// The state at the consistency asked for. Waits up to `limits::LEADER_PATIENCE` for a leader.
     pub async fn read(&self, consistency: Consistency) -> Result<Arc<State>, ReadError> {
-        match (consistency, &self.door) {
-            (Consistency::Local, _) if self.standing().synced => Ok(self.snapshot()),
-            (Consistency::Local, _) => Err(ReadError::NotSynced),
-            (Consistency::Linearizable, Door::Solo(_)) => Ok(self.snapshot()),
+        if consistency == Consistency::Local {
+            let synced = self.standing().synced;
+            return if synced { Ok(self.snapshot()) } else { Err(ReadError::NotSynced) };
+        }
+        match self.threshold.door() {
+            Some(Door::Server(server)) => patience::read(&**server, &self.replica).await,
+            Some(Door::Edge(edge)) => patience::read(&**edge, &self.replica).await,
+            #[cfg(test)]
+            Some(Door::Solo(_)) => Ok(self.snapshot()),
+            None => Err(ReadError::NotSynced),
         }
     }
 
     /// Has the leader log and apply a command. When it returns, the outcome is visible in
-    /// `snapshot` of this agent. It is sent at most once: an outcome that is not known is
-    /// `ProposeError::Unknown` and nothing is retried.
+    /// `snapshot` of this agent. Waits up to `limits::LEADER_PATIENCE` for a leader, but sends at
+    /// most once: an outcome that is not known is `ProposeError::Unknown` and nothing is retried.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
-        match &self.door {
-            Door::Solo(solo) => Ok(solo.propose(command)),
-        }
+        let outcome = match self.threshold.door() {
+            Some(Door::Server(server)) => {
+                patience::propose_and_see(&**server, &self.replica, &command).await
+            }
+            Some(Door::Edge(edge)) => {
+                patience::propose_and_see(&**edge, &self.replica, &command).await
+            }
+            #[cfg(test)]
+            Some(Door::Solo(solo)) => Ok(solo.propose(command)),
+            None => Err(ProposeError::NotSynced),
+        };
+        self.threshold.count(outcome.is_ok());
+        outcome
     }
 
-    /// Tells the leader that something lives. Never logged.
+    /// Tells the leader that something lives. Never logged. May be repeated freely.
     pub async fn keep_alive(&self, beat: Beat) -> Result<Alive, ReadError> {
-        match &self.door {
-            Door::Solo(solo) => Ok(solo.keep_alive(beat)),
+        match self.threshold.door() {
+            Some(Door::Server(server)) => {
+                patience::keep_alive(&**server, pulse(beat, server.id())).await
+            }
+            Some(Door::Edge(edge)) => patience::keep_alive(&**edge, pulse(beat, edge.id())).await,
+            #[cfg(test)]
+            Some(Door::Solo(solo)) => Ok(solo.keep_alive(beat)),
+            None => Err(ReadError::NotSynced),
         }
     }
 
@@ -97,8 +153,19 @@ impl Cluster {
 
     /// Who this agent is in the cluster at this moment.
     pub fn standing(&self) -> Standing {
-        match &self.door {
-            Door::Solo(solo) => solo.standing(),
+        match self.threshold.door() {
+            Some(Door::Server(server)) => server.standing(),
+            Some(Door::Edge(edge)) => edge.standing(),
+            #[cfg(test)]
+            Some(Door::Solo(solo)) => solo.standing(),
+            None => self.threshold.standing(),
         }
+    }
+}
+
+fn pulse(beat: Beat, me: crate::model::NodeId) -> Pulse {
+    match beat {
+        Beat::Presence => Pulse::Presence(me),
+        Beat::Lease(id) => Pulse::Lease(id),
     }
 }

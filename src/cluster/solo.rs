@@ -6,8 +6,10 @@ use std::time::Duration;
 use crate::model::{Applied, NodeId, NodeName, Role, Stamp};
 use crate::replica::{self, Writer};
 use crate::state::{Admission, Command, Founding, Outcome, Part, Proposal, Settings};
+use crate::telemetry::Metrics;
 
-use super::{Alive, Beat, Cluster, Door, RaftRole, Standing};
+use super::threshold::Threshold;
+use super::{Alive, Beat, Cluster, Config, Door, RaftRole, Standing};
 
 pub(super) struct Solo {
     writer: Mutex<Writer>,
@@ -65,6 +67,9 @@ impl Cluster {
         };
         let settings = Settings::default();
         solo.propose(Command::Found(Founding { cluster: 1, lineage: 1, settings, founder }));
-        Cluster { name, replica, door: Door::Solo(Arc::new(solo)) }
+        let config = Config::new(name.clone(), None);
+        let threshold = Threshold::new(&config, &Metrics::default());
+        threshold.open(Door::Solo(Arc::new(solo)));
+        Cluster { name, replica, threshold: Arc::new(threshold) }
     }
 }

@@ -46,6 +46,12 @@ pub const PEER_CONNECT: Duration = Duration::from_secs(1);
 pub const PEER_HELLO: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Servers of one cluster.
+pub const SERVERS: usize = 64;
+/// Reads and heartbeats gathered into one message to the leader.
+pub const CONFIRMS: usize = 4096;
+/// How long a read or a proposal waits for a leader to be there.
+pub const LEADER_PATIENCE: Duration = Duration::from_secs(7);
 /// Proposals waiting for the log on one server.
 pub const PROPOSALS_IN_FLIGHT: usize = 16 * 1024;
 /// Commands in one batch of the log.

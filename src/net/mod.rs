@@ -3,7 +3,9 @@
 mod bind;
 pub mod http;
 pub mod peer;
+mod resolve;
 mod tls;
 
 pub use bind::{BindError, bind_tcp, bind_udp, is_loopback};
+pub use resolve::{ResolveError, resolve};
 pub use tls::{Trust, client_tls};

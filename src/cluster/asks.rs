@@ -1,0 +1,105 @@
+//! What agents ask each other at the door, and the answers, as they travel (postcard).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{LeaseId, NodeId};
+use crate::net::peer::Refused;
+use crate::state::{Command, Outcome};
+
+use super::ProposeError;
+use super::deadlines::{Subject, Verdict};
+
+/// Released variants are frozen; a change is a new variant.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Ask {
+    /// Who are you? This is who I am.
+    Who(Introduction),
+    Propose {
+        command: Command,
+        reach: Reach,
+    },
+    /// Has a quorum confirm the leader, and then takes heartbeats.
+    Confirm {
+        pulses: Vec<Pulse>,
+        reach: Reach,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Reply {
+    Who(Introduction),
+    Proposed {
+        outcome: Outcome,
+        /// The entry's place in the log.
+        index: u64,
+    },
+    Confirmed(Confirmed),
+    /// Nothing was appended. Only to who asked the leader alone.
+    NotLeader,
+    Failed(ProposeError),
+}
+
+/// How far an ask may travel: from an edge on to the leader, from a server no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Reach {
+    Leader,
+    Cluster,
+}
+
+/// Who speaks. Told to each other by agents that may have never met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Introduction {
+    /// Drawn at every start: how an agent recognises itself behind an address.
+    pub run: u128,
+    /// 0: belongs to no cluster yet.
+    pub cluster: u128,
+    /// 0: not admitted yet.
+    pub id: NodeId,
+    /// Where it is reached.
+    pub addr: SocketAddr,
+    /// The cluster would make use of one more server.
+    pub wants_servers: bool,
+    /// Where it believes the other servers to be.
+    pub others: Vec<(NodeId, SocketAddr)>,
+}
+
+/// One heartbeat on its way to the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Pulse {
+    Presence(NodeId),
+    Lease(LeaseId),
+}
+
+impl Pulse {
+    pub fn subject(self) -> Subject {
+        match self {
+            Pulse::Presence(id) => Subject::Presence(id),
+            Pulse::Lease(id) => Subject::Lease(id),
+        }
+    }
+}
+
+/// A quorum stood behind the leader after the ask had come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Confirmed {
+    /// Everything acknowledged before the ask is at or below this place in the log.
+    pub index: u64,
+    /// One for each pulse, in order.
+    pub verdicts: Vec<Verdict>,
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Bytes {
+    match postcard::to_stdvec(value) {
+        Ok(bytes) => bytes.into(),
+        Err(error) => unreachable!("asks and replies are plain data: {error}"),
+    }
+}
+
+/// What cannot be read was not handled.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
+    postcard::from_bytes(bytes).map_err(|error| Refused(format!("not understood: {error}")))
+}

@@ -1,0 +1,115 @@
+//! What an agent is told about the cluster: who it is, where it is reached, whom to join.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::NodeName;
+use crate::net::is_loopback;
+use crate::state::Settings;
+
+use super::ClusterError;
+
+/// What the agent shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RoleWish {
+    /// A server while the cluster wants more of them and there is a data directory; else an edge.
+    #[default]
+    Auto,
+    Server,
+    Edge,
+}
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub name: NodeName,
+    /// None: an edge, which keeps nothing on disk.
+    pub data_dir: Option<PathBuf>,
+    pub role: RoleWish,
+    /// Where servers listen for other agents.
+    pub bind: SocketAddr,
+    /// Where others are told to reach this agent; port 0: the port that was bound.
+    pub advertise: SocketAddr,
+    /// `host:port` of agents to join through, resolved anew at every try. Entries that turn out to
+    /// be this agent do not count; without any other, it founds a cluster.
+    pub join: Vec<String>,
+    /// What members show clients as this agent's URLs.
+    pub client_urls: Vec<String>,
+    /// Agents may talk beyond loopback without TLS.
+    pub insecure: bool,
+    /// Of a cluster that this agent founds.
+    pub settings: Settings,
+    pub pace: Pace,
+}
+
+/// How fast a server is at Raft.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub heartbeat: Duration,
+    pub election_min: Duration,
+    pub election_max: Duration,
+    /// A voter that was silent for this long is replaced if there is a spare.
+    pub replace_after: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(350),
+            election_max: Duration::from_millis(650),
+            replace_after: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Config {
+    /// A server alone on loopback; the rest as by default.
+    pub fn new(name: NodeName, data_dir: Option<PathBuf>) -> Config {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        Config {
+            name,
+            data_dir,
+            role: RoleWish::Auto,
+            bind: loopback,
+            advertise: loopback,
+            join: Vec::new(),
+            client_urls: Vec::new(),
+            insecure: false,
+            settings: Settings::default(),
+            pace: Pace::default(),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ClusterError> {
+        for (setting, addr) in [("cluster.bind", self.bind), ("cluster.advertise", self.advertise)]
+        {
+            if !is_loopback(addr) && !self.insecure {
+                return Err(ClusterError::Insecure { setting, addr });
+            }
+        }
+        if self.advertise.ip().is_unspecified() {
+            let why = format!("{} is no address others can reach", self.advertise.ip());
+            return Err(ClusterError::Config { key: "cluster.advertise", why });
+        }
+        if self.role == RoleWish::Server && self.data_dir.is_none() {
+            let why = "role: server keeps a log and needs a data_dir".to_owned();
+            return Err(ClusterError::Config { key: "data_dir", why });
+        }
+        if self.join.is_empty() && !self.may_serve() {
+            let why = "an agent without a data_dir, or with role: edge, needs a server to follow";
+            return Err(ClusterError::Config { key: "cluster.join", why: why.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Whether this agent may become a server.
+    pub(super) fn may_serve(&self) -> bool {
+        self.role != RoleWish::Edge && self.data_dir.is_some()
+    }
+
+    /// Agents talk in the clear where others can listen.
+    pub(super) fn is_exposed(&self) -> bool {
+        !is_loopback(self.bind) || !is_loopback(self.advertise)
+    }
+}

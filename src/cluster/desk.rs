@@ -1,0 +1,71 @@
+//! What this agent serves on its port for other agents, from before it has found its place.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+
+use crate::net::peer::{Handler, Purpose, Refused, Service};
+use crate::replica::Replica;
+use crate::telemetry::Gauge;
+
+use super::asks::{self, Ask, Introduction, Reply};
+use super::follow;
+use super::server::Server;
+
+pub(super) struct Desk {
+    /// Who this agent is while it is nobody yet.
+    pub introduction: Introduction,
+    pub server: OnceLock<Arc<Server>>,
+}
+
+type Answer = BoxFuture<'static, Result<Bytes, Refused>>;
+
+impl Desk {
+    fn server(&self) -> Result<&Arc<Server>, Refused> {
+        self.server.get().ok_or_else(|| Refused("this agent has no place yet".to_owned()))
+    }
+
+    fn answer(&self, body: &[u8]) -> Answer {
+        let ask: Ask = match asks::decode(body) {
+            Ok(ask) => ask,
+            Err(refused) => return ready(Err(refused)).boxed(),
+        };
+        match (self.server(), ask) {
+            (Ok(server), ask) => {
+                let server = server.clone();
+                async move { Ok(asks::encode(&server.answer(ask).await)) }.boxed()
+            }
+            (Err(_), Ask::Who(_)) => {
+                ready(Ok(asks::encode(&Reply::Who(self.introduction.clone())))).boxed()
+            }
+            (Err(refused), _) => ready(Err(refused)).boxed(),
+        }
+    }
+
+    fn take(&self, body: Bytes) -> Answer {
+        match self.server().and_then(|server| server.take(body)) {
+            Ok(answer) => answer.map(Ok).boxed(),
+            Err(refused) => ready(Err(refused)).boxed(),
+        }
+    }
+}
+
+/// Everything the port offers.
+pub(super) fn services(
+    desk: &Arc<Desk>,
+    replica: &Replica,
+    followers: Gauge,
+) -> BTreeMap<Purpose, Service> {
+    let (door, raft, follow) = (desk.clone(), desk.clone(), desk.clone());
+    let raft: Handler = Arc::new(move |body| raft.take(body));
+    let pulse = move || follow.server.get().map(|server| server.pulse());
+    BTreeMap::from([
+        (Purpose::Raft, Service::Calls(raft.clone())),
+        (Purpose::Snapshot, Service::Calls(raft)),
+        (Purpose::Door, Service::Calls(Arc::new(move |body: Bytes| door.answer(&body)))),
+        (Purpose::Follow, Service::Stream(follow::feeder(replica.clone(), followers, pulse))),
+    ])
+}

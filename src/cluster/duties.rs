@@ -1,0 +1,167 @@
+//! What the leader does about time: ends what has gone silent, forgets what is old.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::model::{LeaseId, NodeId, Stamp, limits};
+use crate::raft::Raft;
+use crate::replica::{Replica, Topic};
+use crate::state::{Command, Proposal, State};
+
+use super::asks::Pulse;
+use super::deadlines::{Deadlines, Due, Moment, TICK, Verdict};
+
+/// How often old deletions and history are looked for.
+const FORGET: Duration = Duration::from_secs(60);
+
+pub(super) struct Duties {
+    raft: Raft,
+    replica: Replica,
+    origin: Instant,
+    /// The deadlines of the term in which this server leads, once it has applied that term's
+    /// first entry.
+    deadlines: Mutex<Option<Deadlines>>,
+}
+
+impl Duties {
+    pub fn new(raft: Raft, replica: Replica) -> Duties {
+        Duties { raft, replica, origin: Instant::now(), deadlines: Mutex::default() }
+    }
+
+    fn now(&self) -> Moment {
+        self.origin.elapsed()
+    }
+
+    fn deadlines(&self) -> MutexGuard<'_, Option<Deadlines>> {
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes heartbeats that a quorum stands behind; none if this server does not keep deadlines.
+    pub fn renew(&self, pulses: &[Pulse]) -> Option<Vec<Verdict>> {
+        let (mut deadlines, now) = (self.deadlines(), self.now());
+        let deadlines = deadlines.as_mut()?;
+        let take = |deadlines: &mut Deadlines| -> Vec<Verdict> {
+            pulses.iter().map(|pulse| deadlines.renew(pulse.subject(), now)).collect()
+        };
+        let verdicts = take(deadlines);
+        if !verdicts.contains(&Verdict::Gone) {
+            return Some(verdicts);
+        }
+        // It may have been granted since the table was last looked through.
+        deadlines.sync(&self.replica.snapshot(), now);
+        Some(take(deadlines))
+    }
+
+    /// The term in which this server leads and has applied the first entry.
+    fn leading(&self) -> Option<u64> {
+        let status = self.raft.status();
+        let status = status.borrow();
+        let reached = self.replica.snapshot().applied().term == status.term;
+        (status.leads() && reached).then_some(status.term)
+    }
+
+    pub async fn run(&self) {
+        let (mut status, mut applied) = (self.raft.status(), self.replica.applied());
+        loop {
+            if let Some(number) = self.leading() {
+                let deadlines = Deadlines::begin(&self.replica.snapshot(), self.now());
+                *self.deadlines() = Some(deadlines);
+                self.lead(number).await;
+                *self.deadlines() = None;
+            }
+            let changed = tokio::select! {
+                changed = status.changed() => changed.is_ok(),
+                changed = applied.changed() => changed.is_ok(),
+            };
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    async fn lead(&self, number: u64) {
+        let topics = [Topic::Leases, Topic::Nodes, Topic::Checks, Topic::Members];
+        let mut watch = self.replica.watch(topics);
+        let mut changed = false;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut forgotten = Instant::now();
+        while self.leading() == Some(number) {
+            tokio::select! {
+                () = watch.changed(), if !changed => changed = true,
+                _ = tick.tick() => {
+                    let due = self.look(std::mem::take(&mut changed));
+                    self.end(number, due).await;
+                    if forgotten.elapsed() >= FORGET {
+                        forgotten = Instant::now();
+                        self.forget().await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn look(&self, changed: bool) -> Due {
+        let (mut deadlines, now) = (self.deadlines(), self.now());
+        let Some(deadlines) = deadlines.as_mut() else { return Due::default() };
+        if changed {
+            deadlines.sync(&self.replica.snapshot(), now);
+        }
+        deadlines.tick(now)
+    }
+
+    /// Proposed by this leader in this term or not at all: each command carries the term.
+    async fn end(&self, term: u64, due: Due) {
+        for command in commands(&due, term) {
+            if let Err(error) = self.raft.propose(command).await {
+                tracing::debug!(%error, "the end of something silent was not decided");
+            }
+        }
+        if due != Due::default()
+            && let Some(deadlines) = self.deadlines().as_mut()
+        {
+            tracing::info!(silent = ?due.silent, expired = ?due.expired, lost = ?due.lost, "ended");
+            deadlines.settle(&due, &self.replica.snapshot(), self.now());
+        }
+    }
+
+    async fn forget(&self) {
+        let state = self.replica.snapshot();
+        let Some(command) = forget(&state) else { return };
+        if let Err(error) = self.raft.propose(command).await {
+            tracing::debug!(%error, "nothing was forgotten");
+        }
+    }
+}
+
+fn commands(due: &Due, term: u64) -> Vec<Command> {
+    let Due { silent, expired, lost } = due;
+    let mut commands = Vec::new();
+    if !silent.is_empty() {
+        let nodes: Vec<NodeId> = silent.clone();
+        commands.push(Command::Silent { nodes, term });
+    }
+    if !expired.is_empty() {
+        let ids: Vec<LeaseId> = expired.clone();
+        commands.push(Command::LeaseExpire { ids, term });
+    }
+    if !lost.is_empty() {
+        commands.push(Command::Reap { nodes: lost.clone(), term });
+    }
+    commands
+}
+
+/// The command that forgets what is old; none if it would change nothing.
+fn forget(state: &State) -> Option<Command> {
+    let now = state.stamp();
+    let before = |age: Duration| Stamp(now.0.saturating_sub(Stamp::default().plus(age).0));
+    let command = Command::Forget {
+        tombstones: before(limits::TOMBSTONE_AGE),
+        history: before(limits::HISTORY_AGE),
+    };
+    let proposal = Proposal { stamp: now, command };
+    let (_, changes) = state.apply(state.applied(), &proposal);
+    (!changes.rows.is_empty()).then_some(proposal.command)
+}

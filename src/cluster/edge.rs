@@ -1,0 +1,159 @@
+//! The door of an agent without a log: everything goes through the server that it follows.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::watch;
+
+use crate::lifecycle::{Backoff, Level, Life};
+use crate::model::{NodeId, Role, limits};
+use crate::net::peer::{Links, Purpose};
+use crate::replica::{Replica, Topic};
+use crate::state::{Admission, Command};
+
+use super::asks::{self, Ask, Confirmed, Pulse, Reach, Reply};
+use super::confirms::Confirms;
+use super::entrance::{Rejection, ask_in};
+use super::follow::Upstream;
+use super::patience::{Attempt, Way};
+use super::server::forwarded;
+use super::{SUBJECT, Standing};
+
+/// How long a server may take over a proposal: it waits for a leader, and then for the log.
+const PROPOSE: Duration = limits::LEADER_PATIENCE.saturating_add(Duration::from_secs(6));
+/// How long one confirmation may take; it is asked for again.
+const CONFIRM: Duration = Duration::from_secs(2);
+
+pub(super) struct Edge {
+    /// Another one if the cluster has forgotten this agent meanwhile.
+    id: AtomicU64,
+    replica: Replica,
+    links: Links,
+    upstream: watch::Receiver<Option<Upstream>>,
+    confirms: OnceLock<Confirms>,
+    insecure: bool,
+}
+
+impl Edge {
+    pub fn start(
+        id: NodeId,
+        replica: Replica,
+        links: Links,
+        upstream: watch::Receiver<Option<Upstream>>,
+        insecure: bool,
+        life: &Life,
+    ) -> Arc<Edge> {
+        let id = AtomicU64::new(id.0);
+        let confirms = OnceLock::new();
+        let edge = Arc::new(Edge { id, replica, links, upstream, confirms, insecure });
+        let way = Arc::downgrade(&edge);
+        let route = move |pulses| {
+            let way = way.clone();
+            async move { way.upgrade()?.confirm_once(pulses).await }.boxed()
+        };
+        let _ = edge.confirms.set(Confirms::start(life, Arc::new(route)));
+        edge
+    }
+
+    pub fn id(&self) -> NodeId {
+        NodeId(self.id.load(Ordering::Acquire))
+    }
+
+    async fn confirm_once(&self, pulses: Vec<Pulse>) -> Option<Confirmed> {
+        let mut moved = self.upstream.clone();
+        let addr = moved.borrow_and_update().as_ref()?.addr;
+        let ask = asks::encode(&Ask::Confirm { pulses, reach: Reach::Cluster });
+        let answer = self.links.call(addr, Purpose::Door, ask, CONFIRM);
+        let left = async {
+            let elsewhere = |now: &Option<Upstream>| now.as_ref().is_none_or(|u| u.addr != addr);
+            let _ = moved.wait_for(elsewhere).await;
+        };
+        // A dead upstream must not hold reads up that another one would answer.
+        let answer = tokio::select! {
+            answer = answer => answer.ok()?,
+            () = left => return None,
+        };
+        match asks::decode(&answer).ok()? {
+            Reply::Confirmed(confirmed) => Some(confirmed),
+            _ => None,
+        }
+    }
+
+    pub fn standing(&self) -> Standing {
+        let upstream = self.upstream.borrow().clone();
+        let state = self.replica.snapshot();
+        let pulse = upstream.as_ref().map(|upstream| upstream.pulse.clone()).unwrap_or_default();
+        let last_contact = upstream
+            .as_ref()
+            .map_or(Duration::MAX, |u| u.heard.elapsed().saturating_add(u.pulse.last_contact));
+        Standing {
+            id: self.id(),
+            role: Role::Edge,
+            raft: None,
+            leader: pulse.leader,
+            leader_addr: pulse.leader.and_then(|id| state.member(id)).map(|m| m.peer_addr),
+            term: pulse.term,
+            voters: pulse.voters,
+            synced: state.is_founded(),
+            last_contact,
+            upstream: upstream.map(|upstream| upstream.addr),
+            insecure: self.insecure,
+        }
+    }
+
+    /// Asks to be let in again when the cluster has forgotten this agent: after a long silence.
+    pub async fn stay_admitted(&self, admission: Admission, life: Life) {
+        let mut watch = self.replica.watch([Topic::Members]);
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        loop {
+            let state = self.replica.snapshot();
+            let upstream = self.upstream.borrow().as_ref().map(|upstream| upstream.addr);
+            let unknown = state.is_founded() && state.member(self.id()).is_none();
+            let Some(addr) = upstream.filter(|_| unknown) else {
+                let pause = tokio::time::sleep(Duration::from_secs(1));
+                tokio::select! {
+                    () = watch.changed() => {}
+                    () = pause, if unknown => {}
+                }
+                continue;
+            };
+            if let Some(other) = state.member_named(admission.name.as_str())
+                && other.nonce != admission.nonce
+            {
+                let text = format!("{} is another agent by now: {}", admission.name, other.id);
+                life.board.set(SUBJECT, Level::Failed, text);
+                watch.changed().await;
+                continue;
+            }
+            match ask_in(&self.links, addr, &admission).await {
+                Ok(admitted) => {
+                    self.id.store(admitted.node.0, Ordering::Release);
+                    life.board.clear(SUBJECT);
+                    // The table is looked at again once it has the new row.
+                    watch.changed().await;
+                }
+                Err(Rejection::NotYet(why) | Rejection::Refused(why)) => {
+                    life.board.set(SUBJECT, Level::Warning, format!("not let in again: {why}"));
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+            }
+        }
+    }
+}
+
+impl Way for Edge {
+    async fn propose(&self, command: &Command) -> Attempt {
+        let Some(addr) = self.upstream.borrow().as_ref().map(|upstream| upstream.addr) else {
+            return Attempt::NotYet;
+        };
+        let command = command.clone();
+        let ask = asks::encode(&Ask::Propose { command, reach: Reach::Cluster });
+        forwarded(self.links.call(addr, Purpose::Door, ask, PROPOSE).await)
+    }
+
+    async fn confirm(&self, pulses: Vec<Pulse>) -> Option<Confirmed> {
+        self.confirms.get()?.ask(pulses).await
+    }
+}

@@ -1,0 +1,167 @@
+//! An edge's side of the stream: keeps one server followed, and moves on when it goes silent.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::lifecycle::{Backoff, Gate, Level, Life};
+use crate::model::Role;
+use crate::net::peer::{Purpose, Pushed, open_stream};
+use crate::net::resolve;
+use crate::replica::Writer;
+
+use super::choice::{Candidate, order};
+use super::intake::Intake;
+use super::wire::Pulse;
+
+/// A server that pushed nothing for this long is dead: it pulses five times a second.
+const SILENCE: Duration = Duration::from_secs(1);
+/// A server that has lost its leader for this long is left, if others may know more.
+const LEADERLESS: Duration = Duration::from_secs(3);
+/// But not more often than this.
+const RESTLESS: Duration = Duration::from_secs(15);
+const SUBJECT: &str = "cluster/upstream";
+
+/// The server that is followed, and what it last said.
+#[derive(Debug, Clone)]
+pub(in crate::cluster) struct Upstream {
+    pub addr: SocketAddr,
+    pub pulse: Pulse,
+    pub heard: Instant,
+}
+
+pub(in crate::cluster) struct Follower {
+    pub life: Life,
+    pub join: Vec<String>,
+    intake: Intake,
+    upstream: watch::Sender<Option<Upstream>>,
+    /// Servers that were tried in vain since the last success.
+    failed: BTreeSet<SocketAddr>,
+    moved: Option<Instant>,
+}
+
+impl Follower {
+    pub fn new(life: Life, join: Vec<String>, writer: Writer) -> Follower {
+        Follower {
+            life,
+            join,
+            intake: Intake::new(writer),
+            upstream: watch::Sender::new(None),
+            failed: BTreeSet::new(),
+            moved: None,
+        }
+    }
+
+    /// Who is followed; none while nobody is. Keeps the last pulse of one that was lost.
+    pub fn upstream(&self) -> watch::Receiver<Option<Upstream>> {
+        self.upstream.subscribe()
+    }
+
+    /// Follows until the shutdown begins.
+    pub async fn run(mut self) {
+        let shutdown = self.life.shutdown.clone();
+        shutdown.or(self.follow()).await;
+    }
+
+    async fn follow(&mut self) {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+        loop {
+            let mut candidates = self.members();
+            if candidates.iter().all(|candidate| candidate.failed) {
+                candidates.extend(self.newcomers().await);
+            }
+            let next = order(candidates, rand::random()).into_iter().next();
+            let why = match next {
+                Some(addr) => self.session(addr, &mut backoff).await,
+                None => format!("none of {} can be reached", self.join.join(", ")),
+            };
+            tracing::debug!(upstream = ?next, why, "not following any more");
+            self.life.board.set(SUBJECT, Level::Warning, why);
+            self.upstream.send_replace(None);
+            match next {
+                // A fresh one is tried at once, the same ones again after a pause.
+                Some(addr) if self.failed.insert(addr) => {}
+                _ => {
+                    self.failed.clear();
+                    sleep(backoff.next_delay()).await;
+                }
+            }
+        }
+    }
+
+    fn members(&self) -> Vec<Candidate> {
+        let leader = self.upstream.borrow().as_ref().and_then(|upstream| upstream.pulse.leader);
+        let servers = self.intake.state().members().filter(|m| m.role == Role::Server);
+        servers
+            .map(|member| Candidate {
+                addr: member.peer_addr,
+                leads: leader == Some(member.id),
+                failed: self.failed.contains(&member.peer_addr),
+            })
+            .collect()
+    }
+
+    async fn newcomers(&self) -> Vec<Candidate> {
+        let mut found = Vec::new();
+        for name in &self.join {
+            for addr in resolve(name).await.unwrap_or_default() {
+                let failed = self.failed.contains(&addr);
+                found.push(Candidate { addr, leads: false, failed });
+            }
+        }
+        found
+    }
+
+    /// Follows one server for as long as it goes; says why it ended.
+    async fn session(&mut self, addr: SocketAddr, backoff: &mut Backoff) -> String {
+        self.intake.begin();
+        let ask = match postcard::to_stdvec(&self.intake.position()) {
+            Ok(ask) => Bytes::from(ask),
+            Err(error) => return error.to_string(),
+        };
+        let mut pushed = match open_stream(addr, Purpose::Follow, ask).await {
+            Ok(pushed) => pushed,
+            Err(error) => return format!("the server at {addr} cannot be followed: {error}"),
+        };
+        loop {
+            match self.step(addr, &mut pushed).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    backoff.reset();
+                    self.failed.clear();
+                }
+                Err(why) => return format!("the server at {addr}: {why}"),
+            }
+        }
+    }
+
+    /// Takes one frame; true if it was a pulse that shows this agent to be up to date.
+    async fn step(&mut self, addr: SocketAddr, pushed: &mut Pushed) -> Result<bool, String> {
+        let frame = match timeout(SILENCE, pushed.next()).await {
+            Ok(Ok(Some(frame))) => frame,
+            Ok(Ok(None)) => return Err("it closed the stream".to_owned()),
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err(format!("silent for {SILENCE:?}")),
+        };
+        let taken = self.intake.take(frame).map_err(|unfit| unfit.to_string())?;
+        let Some(pulse) = taken else { return Ok(false) };
+        let synced = self.intake.state().is_founded()
+            && self.intake.state().applied().index >= pulse.applied.index;
+        let lost = pulse.last_contact > LEADERLESS && self.members().len() > 1;
+        let rested = self.moved.is_none_or(|moved| moved.elapsed() > RESTLESS);
+        self.upstream.send_replace(Some(Upstream { addr, pulse, heard: Instant::now() }));
+        if lost && rested {
+            self.moved = Some(Instant::now());
+            return Err(format!("it has not heard from a leader for {LEADERLESS:?}"));
+        }
+        if synced {
+            self.life.gates.open(Gate::Synced);
+            self.life.board.clear(SUBJECT);
+        }
+        Ok(synced)
+    }
+}

@@ -1,0 +1,11 @@
+//! How an agent without a log follows the changes: what travels, who pushes it, who takes it in.
+
+mod choice;
+mod feeder;
+mod follower;
+mod intake;
+mod wire;
+
+pub(super) use feeder::feeder;
+pub(super) use follower::{Follower, Upstream};
+pub(super) use wire::Pulse;

@@ -1,0 +1,119 @@
+//! Tries again while there is no leader, but only what cannot have happened, and not for ever.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::lifecycle::Backoff;
+use crate::model::limits;
+use crate::replica::Replica;
+use crate::state::{Command, Outcome, State};
+
+use super::asks::{Confirmed, Pulse};
+use super::deadlines::Verdict;
+use super::{Alive, ProposeError, ReadError};
+
+/// What came of one try to propose.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// Applied, at this place in the log.
+    Done(Outcome, u64),
+    /// Nothing was appended, and it may go better soon.
+    NotYet,
+    Failed(ProposeError),
+}
+
+/// How an agent reaches the leader. Each call is one try.
+pub(super) trait Way {
+    fn propose(&self, command: &Command) -> impl Future<Output = Attempt> + Send;
+
+    fn confirm(&self, pulses: Vec<Pulse>) -> impl Future<Output = Option<Confirmed>> + Send;
+}
+
+fn pauses() -> Backoff {
+    Backoff::new(Duration::from_millis(10), Duration::from_millis(100))
+}
+
+/// The outcome and its place in the log.
+pub(super) async fn propose(
+    way: &impl Way,
+    command: &Command,
+) -> Result<(Outcome, u64), ProposeError> {
+    let deadline = Instant::now() + limits::LEADER_PATIENCE;
+    let mut pauses = pauses();
+    loop {
+        match way.propose(command).await {
+            Attempt::Done(outcome, index) => return Ok((outcome, index)),
+            Attempt::Failed(error) => return Err(error),
+            Attempt::NotYet if Instant::now() >= deadline => return Err(ProposeError::NoLeader),
+            Attempt::NotYet => sleep(pauses.next_delay()).await,
+        }
+    }
+}
+
+/// The same, and this agent has it too.
+pub(super) async fn propose_and_see(
+    way: &impl Way,
+    replica: &Replica,
+    command: &Command,
+) -> Result<Outcome, ProposeError> {
+    let (outcome, index) = propose(way, command).await?;
+    let deadline = Instant::now() + limits::LEADER_PATIENCE;
+    match timeout_at(deadline, replica.wait_for(index)).await {
+        Ok(()) => Ok(outcome),
+        Err(_) => Err(ProposeError::Unknown(format!(
+            "it is in the log at {index}, but this agent does not receive the log"
+        ))),
+    }
+}
+
+/// A state with everything that was acknowledged before the call.
+pub(super) async fn read(way: &impl Way, replica: &Replica) -> Result<Arc<State>, ReadError> {
+    let read = async {
+        let mut pauses = pauses();
+        loop {
+            // Every try asks for an index of its own: an older one proves nothing.
+            if let Some(confirmed) = way.confirm(Vec::new()).await {
+                replica.wait_for(confirmed.index).await;
+                return replica.snapshot();
+            }
+            sleep(pauses.next_delay()).await;
+        }
+    };
+    let deadline = Instant::now() + limits::LEADER_PATIENCE;
+    timeout_at(deadline, read).await.map_err(|_| ReadError::NoLeader)
+}
+
+/// The leader's word on heartbeats, one for each.
+pub(super) async fn confirm(way: &impl Way, pulses: &[Pulse]) -> Result<Confirmed, ReadError> {
+    let confirm = async {
+        let mut pauses = pauses();
+        loop {
+            if let Some(confirmed) = way.confirm(pulses.to_vec()).await {
+                return confirmed;
+            }
+            sleep(pauses.next_delay()).await;
+        }
+    };
+    let deadline = Instant::now() + limits::LEADER_PATIENCE;
+    timeout_at(deadline, confirm).await.map_err(|_| ReadError::NoLeader)
+}
+
+/// The leader's final word on one heartbeat: an end that is being decided is waited for.
+pub(super) async fn keep_alive(way: &impl Way, pulse: Pulse) -> Result<Alive, ReadError> {
+    let deadline = Instant::now() + limits::LEADER_PATIENCE;
+    let mut pauses = pauses();
+    loop {
+        let confirmed = confirm(way, &[pulse]).await?;
+        match confirmed.verdicts.first() {
+            Some(Verdict::For(ttl)) => return Ok(Alive::For(*ttl)),
+            Some(Verdict::Gone) => return Ok(Alive::Gone),
+            Some(Verdict::Undecided) | None if Instant::now() >= deadline => {
+                return Err(ReadError::NoLeader);
+            }
+            Some(Verdict::Undecided) | None => sleep(pauses.next_delay()).await,
+        }
+    }
+}

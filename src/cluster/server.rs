@@ -1,0 +1,333 @@
+//! The door of an agent that holds the log: its own Raft where it leads, the leader where not.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use tokio::time::Instant;
+
+use crate::lifecycle::Life;
+use crate::model::{NodeId, Role, limits};
+use crate::net::peer::{CallError, Links, Purpose, Refused};
+use crate::raft::{self, Raft};
+use crate::replica::Replica;
+use crate::state::Command;
+
+use super::asks::{self, Ask, Confirmed, Introduction, Pulse, Reach, Reply};
+use super::carrier;
+use super::confirms::Confirms;
+use super::duties::Duties;
+use super::follow;
+use super::identity::Admitted;
+use super::patience::{self, Attempt, Way};
+use super::roster::Roster;
+use super::{ProposeError, RaftRole, Standing};
+
+/// How long the leader may take over a proposal that was forwarded to it: longer than it lets the
+/// log take.
+const FORWARDED: Duration = Duration::from_secs(5);
+/// How long one confirmation may take; it is asked for again.
+const CONFIRM: Duration = Duration::from_secs(1);
+/// A leader that was silent for this long may be none any more.
+const LEADERLESS: Duration = Duration::from_secs(2);
+
+pub(super) struct Server {
+    pub me: Admitted,
+    pub raft: Raft,
+    pub replica: Replica,
+    pub roster: Arc<Roster>,
+    pub links: Links,
+    pub duties: Duties,
+    /// Who this agent says it is; the cluster and the id are filled in.
+    introduction: Introduction,
+    /// When each server last sent a message of Raft.
+    heard: Mutex<BTreeMap<NodeId, Instant>>,
+    confirms: OnceLock<Confirms>,
+    insecure: bool,
+}
+
+pub(super) struct Parts {
+    pub me: Admitted,
+    pub raft: Raft,
+    pub replica: Replica,
+    pub roster: Arc<Roster>,
+    pub links: Links,
+    pub introduction: Introduction,
+    pub insecure: bool,
+}
+
+impl Server {
+    pub fn start(parts: Parts, life: &Life) -> Arc<Server> {
+        let Parts { me, raft, replica, roster, links, mut introduction, insecure } = parts;
+        introduction.cluster = me.cluster;
+        introduction.id = me.node;
+        let duties = Duties::new(raft.clone(), replica.clone());
+        let (heard, confirms) = (Mutex::default(), OnceLock::new());
+        let server = Arc::new(Server {
+            me,
+            raft,
+            replica,
+            roster,
+            links,
+            duties,
+            introduction,
+            heard,
+            confirms,
+            insecure,
+        });
+        let way = Arc::downgrade(&server);
+        let route = move |pulses| {
+            let way = way.clone();
+            async move { way.upgrade()?.confirm_once(pulses).await }.boxed()
+        };
+        let _ = server.confirms.set(Confirms::start(life, Arc::new(route)));
+        server
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.me.node
+    }
+
+    pub fn introduction(&self) -> Introduction {
+        let mut introduction = self.introduction.clone();
+        let state = self.replica.snapshot();
+        let settings = &state.identity().settings;
+        let wanted = (settings.voters + settings.standbys) as usize;
+        let servers = state.members().filter(|member| member.role == Role::Server).count();
+        introduction.wants_servers = servers < wanted;
+        introduction.others = self.roster.others(self.me.node);
+        introduction
+    }
+
+    /// An agent has said where it is.
+    pub fn hear(&self, other: &Introduction) {
+        if other.cluster == self.me.cluster && other.id != self.me.node {
+            self.roster.hear(other.id, other.addr, true);
+        }
+    }
+
+    /// An agent has said where the others are: worth a try while no leader is heard of.
+    pub fn hear_of_others(&self, from: &Introduction) {
+        if from.cluster == self.me.cluster {
+            for (id, addr) in from.others.iter().filter(|(id, _)| *id != self.me.node) {
+                self.roster.hear(*id, *addr, false);
+            }
+        }
+    }
+
+    /// Takes a message of Raft. The future is to be polled before the next message is looked at.
+    pub fn take(&self, body: Bytes) -> Result<impl Future<Output = Bytes> + Send + use<>, Refused> {
+        let (from, message) = carrier::open(body, self.me.cluster, self.me.node)?;
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.len() < limits::SERVERS || heard.contains_key(&from) {
+            heard.insert(from, Instant::now());
+        }
+        drop(heard);
+        Ok(self.raft.handle(&message))
+    }
+
+    /// What another agent asked of this server.
+    pub async fn answer(&self, ask: Ask) -> Reply {
+        match ask {
+            Ask::Who(other) => {
+                self.hear(&other);
+                Reply::Who(self.introduction())
+            }
+            Ask::Propose { command, reach: Reach::Leader } => {
+                match self.propose_here(&command).await {
+                    Attempt::Done(outcome, index) => Reply::Proposed { outcome, index },
+                    Attempt::NotYet | Attempt::Failed(ProposeError::Stopped(_)) => Reply::NotLeader,
+                    Attempt::Failed(error) => Reply::Failed(error),
+                }
+            }
+            Ask::Propose { command, reach: Reach::Cluster } => {
+                match patience::propose(self, &command).await {
+                    Ok((outcome, index)) => Reply::Proposed { outcome, index },
+                    Err(error) => Reply::Failed(error),
+                }
+            }
+            Ask::Confirm { pulses, reach: Reach::Leader } => {
+                match self.confirm_here(pulses).await {
+                    Some(confirmed) => Reply::Confirmed(confirmed),
+                    None => Reply::NotLeader,
+                }
+            }
+            // Who asks from outside asks again by itself.
+            Ask::Confirm { pulses, reach: Reach::Cluster } => match self.confirm(pulses).await {
+                Some(confirmed) => Reply::Confirmed(confirmed),
+                None => Reply::NotLeader,
+            },
+        }
+    }
+
+    async fn propose_here(&self, command: &Command) -> Attempt {
+        let founding = matches!(command, Command::Found(_));
+        if !founding && !self.replica.snapshot().is_founded() {
+            return Attempt::NotYet;
+        }
+        let error = match self.raft.propose(command.clone()).await {
+            Ok((outcome, at)) => return Attempt::Done(outcome, at.index),
+            Err(error) => error,
+        };
+        match error {
+            raft::ProposeError::NotLeader { .. } => Attempt::NotYet,
+            raft::ProposeError::Busy(_) | raft::ProposeError::DiskFull => {
+                Attempt::Failed(ProposeError::Busy(error.to_string()))
+            }
+            raft::ProposeError::TooLarge { len, max } => {
+                Attempt::Failed(ProposeError::TooLarge { len, max })
+            }
+            raft::ProposeError::Unknown(why) => Attempt::Failed(ProposeError::Unknown(why)),
+            raft::ProposeError::Stopped(why) => Attempt::Failed(ProposeError::Stopped(why)),
+        }
+    }
+
+    /// Asked of the leader that Raft knows: sent at most once.
+    async fn forward(&self, leader: NodeId, command: &Command) -> Attempt {
+        let Some(addr) = self.roster.addr(leader) else { return Attempt::NotYet };
+        let command = command.clone();
+        let ask = asks::encode(&Ask::Propose { command, reach: Reach::Leader });
+        forwarded(self.links.call(addr, Purpose::Door, ask, FORWARDED).await)
+    }
+
+    async fn confirm_here(&self, pulses: Vec<Pulse>) -> Option<Confirmed> {
+        let index = self.raft.read_index().await.ok()?;
+        let verdicts = if pulses.is_empty() { Vec::new() } else { self.duties.renew(&pulses)? };
+        Some(Confirmed { index, verdicts })
+    }
+
+    async fn confirm_once(&self, pulses: Vec<Pulse>) -> Option<Confirmed> {
+        let leader = self.raft.status().borrow().leader?;
+        if leader == self.me.node {
+            return self.confirm_here(pulses).await;
+        }
+        let addr = self.roster.addr(leader)?;
+        let ask = asks::encode(&Ask::Confirm { pulses, reach: Reach::Leader });
+        let answer = self.links.call(addr, Purpose::Door, ask, CONFIRM).await.ok()?;
+        match asks::decode(&answer).ok()? {
+            Reply::Confirmed(confirmed) => Some(confirmed),
+            _ => None,
+        }
+    }
+
+    /// Time since this server knew itself in touch with the leader.
+    fn last_contact(&self, status: &raft::Status) -> Duration {
+        match status.leader {
+            Some(id) if id == self.me.node => {
+                status.quorum_acked.filter(|acked| *acked > LEADERLESS).unwrap_or_default()
+            }
+            Some(id) => {
+                let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+                heard.get(&id).map_or(Duration::MAX, Instant::elapsed)
+            }
+            None => {
+                let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+                heard.values().max().map_or(Duration::MAX, Instant::elapsed)
+            }
+        }
+    }
+
+    pub fn standing(&self) -> Standing {
+        let status = self.raft.status().borrow().clone();
+        let last_contact = self.last_contact(&status);
+        let leader = status.leader.filter(|_| last_contact < LEADERLESS);
+        let role = match status.role {
+            raft::Role::Leader => RaftRole::Leader,
+            _ if status.voters.contains(&self.me.node) => RaftRole::Voter,
+            _ => RaftRole::Learner,
+        };
+        let leader_addr = match leader {
+            Some(id) if id == self.me.node => Some(self.introduction.addr),
+            Some(id) => self.roster.addr(id),
+            None => None,
+        };
+        Standing {
+            id: self.me.node,
+            role: Role::Server,
+            raft: Some(role),
+            leader,
+            leader_addr,
+            term: status.term,
+            voters: status.voters.clone(),
+            synced: status.synced && self.replica.snapshot().is_founded(),
+            last_contact,
+            upstream: None,
+            insecure: self.insecure,
+        }
+    }
+
+    /// What followers are told several times a second.
+    pub fn pulse(&self) -> follow::Pulse {
+        let standing = self.standing();
+        follow::Pulse {
+            id: standing.id,
+            leader: standing.leader,
+            term: standing.term,
+            voters: standing.voters,
+            last_contact: standing.last_contact,
+            applied: self.replica.snapshot().applied(),
+        }
+    }
+
+    /// Hands leadership over, then ends Raft.
+    pub async fn stop(&self) {
+        let mut status = self.raft.status();
+        let now = status.borrow().clone();
+        let heir = now
+            .matched
+            .iter()
+            .filter(|(id, _)| now.voters.contains(id))
+            .max_by_key(|(_, matched)| **matched)
+            .map(|(id, _)| *id);
+        if let (true, Some(heir)) = (now.leads(), heir) {
+            let handed = async {
+                self.raft.transfer_leader(heir).await?;
+                let _ = status.wait_for(|status| !status.leads()).await;
+                Ok::<(), raft::MembershipError>(())
+            };
+            match tokio::time::timeout(LEADERLESS, handed).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "leadership was not handed over"),
+                Err(_) => tracing::warn!(%heir, "leadership was not taken over in time"),
+            }
+        }
+        self.raft.shutdown().await;
+    }
+}
+
+impl Way for Server {
+    async fn propose(&self, command: &Command) -> Attempt {
+        let leader = self.raft.status().borrow().leader;
+        match leader {
+            Some(leader) if leader == self.me.node => self.propose_here(command).await,
+            Some(leader) => self.forward(leader, command).await,
+            None => Attempt::NotYet,
+        }
+    }
+
+    async fn confirm(&self, pulses: Vec<Pulse>) -> Option<Confirmed> {
+        // The leader's Raft merges reads by itself.
+        if pulses.is_empty() && self.raft.status().borrow().leads() {
+            return self.confirm_here(pulses).await;
+        }
+        self.confirms.get()?.ask(pulses).await
+    }
+}
+
+/// What the answer to a forwarded proposal means: once it may have been handled, it is unknown.
+pub(super) fn forwarded(answer: Result<Bytes, CallError>) -> Attempt {
+    let unknown = |why: String| Attempt::Failed(ProposeError::Unknown(why));
+    match answer {
+        Ok(answer) => match asks::decode(&answer) {
+            Ok(Reply::Proposed { outcome, index }) => Attempt::Done(outcome, index),
+            Ok(Reply::NotLeader) => Attempt::NotYet,
+            Ok(Reply::Failed(error)) => Attempt::Failed(error),
+            Ok(_) => unknown("an answer to another question".to_owned()),
+            Err(Refused(why)) => unknown(why),
+        },
+        Err(CallError::NotSent(_)) => Attempt::NotYet,
+        Err(CallError::Lost(why)) => unknown(why),
+    }
+}

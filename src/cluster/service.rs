@@ -1,0 +1,118 @@
+//! What a server does besides answering: keeps deadlines and membership, says where it is, stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::sleep;
+
+use crate::lifecycle::{Gate, Life, Shutdown};
+use crate::state::{Admission, Command};
+
+use super::asks::Introduction;
+use super::entrance::{look, who};
+use super::founding::Met;
+use super::membership;
+use super::patience;
+use super::server::Server;
+
+/// How often a server without a leader says where it is.
+const ANNOUNCE: Duration = Duration::from_millis(500);
+
+pub(super) struct ServerDuties {
+    pub server: Arc<Server>,
+    /// How the member table is to show this server.
+    pub own: Admission,
+    pub join: Vec<String>,
+    pub life: Life,
+}
+
+impl ServerDuties {
+    pub fn spawn(self, replace_after: Duration, closing: Shutdown) {
+        let ServerDuties { server, own, join, life } = self;
+        let Life { tasks, shutdown, gates, .. } = life;
+        let (keeper, stop) = (server.clone(), shutdown.clone());
+        tasks.spawn("deadlines", async move {
+            stop.or(keeper.duties.run()).await;
+        });
+        let (steward, stop) = (server.clone(), shutdown.clone());
+        tasks.spawn("membership", async move {
+            stop.or(membership::run(steward, replace_after)).await;
+        });
+        let (speaker, stop) = (server.clone(), shutdown.clone());
+        tasks.spawn("announce", async move {
+            stop.or(announce(&speaker, &own, &join)).await;
+        });
+        let (waiting, stop) = (server.clone(), shutdown.clone());
+        tasks.spawn("synced", async move {
+            if stop.or(synced(&waiting)).await.is_some() {
+                gates.open(Gate::Synced);
+            }
+        });
+        tasks.spawn("server stop", async move {
+            shutdown.begun().await;
+            server.stop().await;
+            closing.begin();
+        });
+    }
+}
+
+async fn synced(server: &Server) {
+    let (mut status, mut applied) = (server.raft.status(), server.replica.applied());
+    while !server.standing().synced {
+        let changed = tokio::select! {
+            changed = status.changed() => changed.is_ok(),
+            changed = applied.changed() => changed.is_ok(),
+        };
+        if !changed {
+            return;
+        }
+    }
+}
+
+/// Keeps the member table true about this server, and while there is no leader tells the others
+/// where it is: after a restart on new addresses nobody's table is right.
+async fn announce(server: &Server, own: &Admission, join: &[String]) {
+    loop {
+        // What Raft remembers from before a restart is no leader that is heard of.
+        if server.standing().leader.is_none() {
+            introduce(server, join).await;
+        } else if let Some(contact) = contact(server, own)
+            && let Err(error) = patience::propose(server, &contact).await
+        {
+            tracing::debug!(%error, "the member table does not show yet where this server is");
+        }
+        sleep(ANNOUNCE).await;
+    }
+}
+
+/// What to propose so that the table is right; none if it is.
+fn contact(server: &Server, own: &Admission) -> Option<Command> {
+    let state = server.replica.snapshot();
+    let row = state.member(server.id())?;
+    let right = row.peer_addr == own.peer_addr
+        && row.client_urls == own.client_urls
+        && row.version == own.version;
+    (!right).then(|| Command::Contact {
+        id: server.id(),
+        peer_addr: own.peer_addr,
+        client_urls: own.client_urls.clone(),
+        version: own.version.clone(),
+    })
+}
+
+async fn introduce(server: &Server, join: &[String]) {
+    let me = server.introduction();
+    let table = server.roster.others(server.id());
+    let known = table.into_iter().map(|(_, addr)| who(&server.links, addr, &me));
+    let (known, met) = tokio::join!(join_all(known), look(&server.links, join, &me));
+    let met = met.into_iter().filter_map(|met| match met {
+        // It answers there; what it calls itself may be an address of another network.
+        Met::Member(addr, other) => Some(Introduction { addr, ..other }),
+        _ => None,
+    });
+    for other in known.into_iter().flatten().chain(met) {
+        server.hear(&other);
+        server.hear_of_others(&other);
+    }
+}

@@ -1,0 +1,124 @@
+//! Who founds a cluster, and what a lone server does.
+
+use std::net::SocketAddr;
+
+use super::world::{Agent, World};
+use crate::cluster::asks::Introduction;
+use crate::cluster::founding::{Decision, Met, decide};
+use crate::cluster::{Alive, Beat, Cluster, ClusterError, Consistency, RaftRole, start};
+use crate::lifecycle::{Gate, Life};
+use crate::model::{LeaseId, NodeId, NodeName};
+use crate::state::{Command, Outcome};
+use crate::telemetry::Metrics;
+
+fn addr(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
+}
+
+fn member(port: u16) -> Met {
+    let introduction = Introduction {
+        run: 7,
+        cluster: 9,
+        id: NodeId(1),
+        addr: addr(port),
+        wants_servers: true,
+        others: vec![],
+    };
+    Met::Member(addr(port), introduction)
+}
+
+#[test]
+fn only_who_meets_nobody_but_itself_founds() {
+    assert_eq!(decide(vec![]), Decision::Found);
+    assert_eq!(decide(vec![Met::Myself, Met::Myself]), Decision::Found);
+    let nobody = || Met::Nobody("refused".to_owned());
+    assert!(matches!(decide(vec![Met::Myself, nobody()]), Decision::Wait(_)));
+    assert!(matches!(decide(vec![Met::Newcomer(addr(1))]), Decision::Wait(_)));
+    let joins = decide(vec![nobody(), Met::Newcomer(addr(1)), member(2)]);
+    assert!(matches!(joins, Decision::Join(at, _) if at == addr(2)));
+}
+
+async fn begin(config: crate::cluster::Config) -> Result<Cluster, ClusterError> {
+    start(config, Life::default(), &Metrics::default()).await
+}
+
+#[tokio::test]
+async fn a_lone_server_founds_serves_and_comes_back_with_everything() {
+    let world = World::new();
+    let agent = Agent::start(world.server("s1", &[])).await;
+    let standing = agent.cluster.standing();
+    assert_eq!((standing.id, standing.leader), (NodeId(1), Some(NodeId(1))));
+    assert_eq!(standing.raft, Some(RaftRole::Leader));
+    assert!(standing.synced && agent.leads());
+    assert_eq!(agent.put("a", "1").await, Outcome::Kv(true));
+    assert!(agent.has("a"), "what was acknowledged is visible here");
+    let read = agent.cluster.read(Consistency::Linearizable).await.unwrap();
+    assert!(read.key(b"a").is_some());
+    let cluster = read.identity().cluster;
+    agent.life.gates.wait(Gate::Synced).await;
+
+    let config = agent.stop().await;
+    let agent = Agent::start(config).await;
+    assert!(agent.has("a"), "before anything else is heard of");
+    assert_eq!(agent.cluster.snapshot().identity().cluster, cluster);
+    agent.put("b", "2").await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_lives_while_it_is_kept_alive() {
+    let world = World::new();
+    let agent = Agent::start(world.server("s1", &[])).await;
+    let (id, ttl) = (LeaseId(7), std::time::Duration::from_millis(700));
+    agent.cluster.propose(Command::LeaseGrant { id, ttl }).await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(agent.cluster.keep_alive(Beat::Lease(id)).await, Ok(Alive::For(ttl)));
+        tokio::time::sleep(ttl / 2).await;
+    }
+    super::world::until("expired", || agent.cluster.snapshot().lease(id).is_none()).await;
+    assert_eq!(agent.cluster.keep_alive(Beat::Lease(id)).await, Ok(Alive::Gone));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_that_names_only_itself_founds() {
+    let world = World::new();
+    let mut config = world.server("s1", &[]);
+    let free = crate::net::bind_tcp("test", addr(0)).unwrap().local_addr().unwrap();
+    (config.bind, config.advertise) = (free, free);
+    config.join = vec![free.to_string(), format!("localhost:{}", free.port())];
+    let agent = Agent::start(config).await;
+    agent.synced().await;
+    assert_eq!(agent.cluster.standing().id, NodeId(1));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_said_before_anything_begins() {
+    let world = World::new();
+    let mut exposed = world.server("s1", &[]);
+    exposed.bind = ([0, 0, 0, 0], 0).into();
+    let error = begin(exposed).await.err().unwrap().to_string();
+    assert!(error.contains("cluster.insecure") && error.contains("cluster.bind"), "{error}");
+
+    let mut diskless = world.server("s1", &[]);
+    diskless.data_dir = None;
+    assert!(begin(diskless).await.err().unwrap().to_string().contains("data_dir"));
+
+    let lost = world.edge("e1", &[]);
+    assert!(begin(lost).await.err().unwrap().to_string().contains("cluster.join"));
+
+    let agent = Agent::start(world.server("s1", &[])).await;
+    let mut taken = world.server("s2", &[]);
+    taken.bind = agent.addr();
+    assert!(begin(taken).await.err().unwrap().to_string().contains("in use"));
+    let config = agent.stop().await;
+
+    let mut renamed = config;
+    renamed.name = NodeName::new("other").unwrap();
+    let error = begin(renamed.clone()).await.err().unwrap().to_string();
+    assert!(error.contains("identity") && error.contains("s1"), "{error}");
+    std::fs::write(world.path("s1").join("identity"), "{").unwrap();
+    let error = begin(renamed).await.err().unwrap().to_string();
+    assert!(error.contains("identity"), "{error}");
+}

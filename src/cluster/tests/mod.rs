@@ -1,0 +1,5 @@
+//! The cluster module, tested: agents over loopback in one process, in temporary directories.
+
+mod founding;
+mod joining;
+mod world;

@@ -1,0 +1,123 @@
+//! Agents to test with: started, stopped, brought back.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::{Cluster, Config, Pace, RoleWish, start};
+use crate::lifecycle::Life;
+use crate::model::NodeName;
+use crate::state::{Command, KvCommand, Outcome, Settings};
+use crate::telemetry::Metrics;
+
+/// Far longer than anything should take.
+pub(super) const SOON: Duration = Duration::from_secs(15);
+
+/// A directory for the data of each agent.
+pub(super) struct World {
+    dir: TempDir,
+}
+
+pub(super) struct Agent {
+    pub cluster: Cluster,
+    pub life: Life,
+    pub config: Config,
+}
+
+/// Waits until something holds.
+pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !holds() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+impl World {
+    pub fn new() -> World {
+        World { dir: TempDir::new().unwrap() }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn server(&self, name: &str, join: &[SocketAddr]) -> Config {
+        let mut config = Config::new(NodeName::new(name).unwrap(), Some(self.path(name)));
+        config.role = RoleWish::Server;
+        config.join = join.iter().map(SocketAddr::to_string).collect();
+        config.settings = Settings { voters: 3, standbys: 1, ..Settings::default() };
+        config.pace = Pace {
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(500),
+            election_max: Duration::from_millis(900),
+            replace_after: Duration::from_secs(60),
+        };
+        config
+    }
+
+    pub fn edge(&self, name: &str, join: &[SocketAddr]) -> Config {
+        let mut config = Config::new(NodeName::new(name).unwrap(), None);
+        config.join = join.iter().map(SocketAddr::to_string).collect();
+        config
+    }
+
+    /// `count` servers that vote, the first of which founded.
+    pub async fn servers(&self, count: usize) -> Vec<Agent> {
+        let first = Agent::start(self.server("s1", &[])).await;
+        let join = [first.addr()];
+        let mut agents = vec![first];
+        for n in 2..=count {
+            agents.push(Agent::start(self.server(&format!("s{n}"), &join)).await);
+        }
+        until("all vote", || {
+            agents.iter().all(|agent| agent.cluster.standing().voters.len() == count)
+        })
+        .await;
+        agents
+    }
+}
+
+impl Agent {
+    pub async fn start(config: Config) -> Agent {
+        let life = Life::default();
+        let cluster = start(config.clone(), life.clone(), &Metrics::default()).await.unwrap();
+        Agent { cluster, life, config }
+    }
+
+    /// Where others reach it, once it is a member.
+    pub fn addr(&self) -> SocketAddr {
+        let id = self.cluster.standing().id;
+        self.cluster.snapshot().member(id).unwrap().peer_addr
+    }
+
+    pub async fn synced(&self) {
+        until("synced", || self.cluster.standing().synced).await;
+    }
+
+    pub fn leads(&self) -> bool {
+        let standing = self.cluster.standing();
+        standing.leader == Some(standing.id) && standing.id.0 != 0
+    }
+
+    /// Stops in good order, and leaves everything on disk.
+    pub async fn stop(self) -> Config {
+        self.life.shutdown.begin();
+        assert!(self.life.tasks.join(SOON).await, "all tasks end");
+        self.config
+    }
+
+    pub async fn put(&self, key: &str, value: &str) -> Outcome {
+        let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
+        let command = KvCommand::Set { key, value, flags: 0, cas: None };
+        self.cluster.propose(Command::Kv(command)).await.unwrap()
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.cluster.snapshot().key(key.as_bytes()).is_some()
+    }
+}

@@ -1,0 +1,76 @@
+//! Where an agent stands until it has its place: the door is not open yet.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::{NodeId, Role};
+use crate::telemetry::{Counter, Metrics};
+
+use super::config::Config;
+use super::{Door, Standing};
+
+pub(super) struct Threshold {
+    door: OnceLock<Door>,
+    hoped: Role,
+    insecure: bool,
+    since: Instant,
+    proposals: Counter,
+    failures: Counter,
+}
+
+impl Threshold {
+    pub fn new(config: &Config, metrics: &Metrics) -> Threshold {
+        Threshold {
+            door: OnceLock::new(),
+            hoped: if config.may_serve() { Role::Server } else { Role::Edge },
+            insecure: config.is_exposed(),
+            since: Instant::now(),
+            proposals: metrics.register(
+                "cluster_proposals",
+                "Commands proposed by this agent",
+                Counter::default(),
+            ),
+            failures: metrics.register(
+                "cluster_proposal_failures",
+                "Commands proposed by this agent that have no known outcome",
+                Counter::default(),
+            ),
+        }
+    }
+
+    /// The agent has its place, for as long as it runs.
+    pub fn open(&self, door: Door) {
+        // It is opened once.
+        let _ = self.door.set(door);
+    }
+
+    pub fn door(&self) -> Option<&Door> {
+        self.door.get()
+    }
+
+    pub fn count(&self, ok: bool) {
+        self.proposals.inc();
+        if !ok {
+            self.failures.inc();
+        }
+    }
+
+    /// Who an agent without a place is.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            id: NodeId(0),
+            role: self.hoped,
+            raft: None,
+            leader: None,
+            leader_addr: None,
+            term: 0,
+            voters: Vec::new(),
+            synced: false,
+            last_contact: self.since.elapsed().max(Duration::from_millis(1)),
+            upstream: None,
+            insecure: self.insecure,
+        }
+    }
+}
