@@ -1,6 +1,8 @@
 //! Remora: a service-discovery agent that travels beside an app. ARCHITECTURE.md is the map.
 
+pub mod agent;
 pub mod balance;
+pub mod cli;
 pub mod cluster;
 pub mod consul;
 pub mod dns;

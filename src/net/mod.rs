@@ -4,8 +4,10 @@ mod bind;
 pub mod http;
 pub mod peer;
 mod resolve;
+mod route;
 mod tls;
 
 pub use bind::{BindError, bind_tcp, bind_udp, is_loopback};
 pub use resolve::{ResolveError, resolve};
+pub use route::{RouteError, default_route_ip, interface_ip};
 pub use tls::{Trust, client_tls};

@@ -1,0 +1,167 @@
+//! The shape of `remora.yaml`. Every key is optional; unknown keys are errors.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::cluster::RoleWish;
+use crate::model::NodeName;
+
+use super::service::Service;
+use super::values::{Advertise, Argv, HttpListen, Listen, Mode, Period, Size, Span};
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    pub node: Option<NodeName>,
+    pub data_dir: Option<PathBuf>,
+    pub datacenter: Option<String>,
+    pub role: Option<RoleSetting>,
+    pub cluster: ClusterSection,
+    pub limits: LimitsSection,
+    pub http: HttpSection,
+    pub dns: DnsSection,
+    pub services: Vec<Service>,
+    pub upstreams: Vec<UpstreamSection>,
+    pub templates: Vec<TemplateSection>,
+    pub files: Vec<FilesSection>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleSetting {
+    Auto,
+    Server,
+    Edge,
+}
+
+impl RoleSetting {
+    pub(super) fn wish(self) -> RoleWish {
+        match self {
+            RoleSetting::Auto => RoleWish::Auto,
+            RoleSetting::Server => RoleWish::Server,
+            RoleSetting::Edge => RoleWish::Edge,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSection {
+    pub bind: Option<Listen>,
+    pub advertise: Option<Advertise>,
+    pub join: Vec<String>,
+    pub voters: Option<u32>,
+    pub standbys: Option<u32>,
+    pub presence_ttl: Option<Period>,
+    pub insecure: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSection {
+    pub value: Option<Size>,
+    pub request: Option<Size>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSection {
+    pub listen: Option<Vec<HttpListen>>,
+    pub advertise: Vec<String>,
+    /// Host names beside IP addresses and `localhost` that requests may be addressed to.
+    pub hosts: Vec<String>,
+    pub insecure: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DnsSection {
+    pub listen: Option<Vec<Listen>>,
+    pub domains: Option<Vec<String>>,
+    pub forward: Option<ForwardSetting>,
+    pub ttl: TtlSection,
+    pub only_passing: bool,
+    pub a_record_limit: Option<usize>,
+    pub udp_answer_limit: Option<usize>,
+    pub workers: Option<usize>,
+    pub insecure: bool,
+}
+
+/// `system`, `off`, or a list of servers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum ForwardSetting {
+    Word(String),
+    Servers(Vec<String>),
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TtlSection {
+    pub node: Option<Span>,
+    /// By name, by `prefix*` or `*`.
+    pub services: BTreeMap<String, Span>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamSection {
+    pub service: String,
+    pub tag: Option<String>,
+    pub listen: Listen,
+    #[serde(default)]
+    pub protocol: ProtocolSetting,
+    #[serde(default)]
+    pub balance: BalanceSetting,
+    #[serde(default)]
+    pub insecure: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProtocolSetting {
+    Http,
+    #[default]
+    Tcp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BalanceSetting {
+    #[default]
+    P2c,
+    LeastRequest,
+    RoundRobin,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateSection {
+    pub source: Option<PathBuf>,
+    pub contents: Option<String>,
+    pub destination: PathBuf,
+    pub mode: Option<Mode>,
+    pub check: Option<Argv>,
+    pub reload: Option<Argv>,
+    pub wait: Option<WaitSection>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitSection {
+    pub min: Span,
+    pub max: Span,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilesSection {
+    pub prefix: String,
+    pub directory: PathBuf,
+    pub mode: Option<Mode>,
+    pub check: Option<Argv>,
+    pub reload: Option<Argv>,
+    pub wait: Option<WaitSection>,
+}

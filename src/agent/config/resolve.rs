@@ -1,0 +1,311 @@
+//! Flags over file over defaults, checked against each other: what the agent is built from.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::balance;
+use crate::cluster::{self, RoleWish};
+use crate::model::{NodeName, limits};
+use crate::state::Settings;
+use crate::{consul, dns, files, net, presence, proxy};
+
+use super::file::{
+    BalanceSetting, DnsSection, File, FilesSection, ForwardSetting, HttpSection, ProtocolSetting,
+    RoleSetting, TemplateSection, UpstreamSection, WaitSection,
+};
+use super::load::ConfigError;
+use super::values::{Advertise, Listen};
+
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8300);
+const HTTP: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8500),
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379),
+];
+const PRESENCE_TTL: Duration = Duration::from_secs(5);
+
+/// What the command line said; it wins over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    pub node: Option<NodeName>,
+    pub data_dir: Option<PathBuf>,
+    pub join: Vec<String>,
+    pub role: Option<RoleSetting>,
+    pub bind: Option<Listen>,
+    pub advertise: Option<Advertise>,
+}
+
+/// Every module's own config, valid and in agreement with the others.
+#[derive(Debug)]
+pub struct Resolved {
+    pub cluster: cluster::Config,
+    pub presence: presence::Config,
+    pub http: HttpConfig,
+    pub consul: consul::Config,
+    pub dns: dns::Config,
+    pub proxy: proxy::Config,
+    pub files: files::Config,
+}
+
+#[derive(Debug)]
+pub struct HttpConfig {
+    pub listen: Vec<SocketAddr>,
+    pub hosts: Vec<String>,
+    pub insecure: bool,
+}
+
+pub fn resolve(file: File, flags: &Flags) -> Result<Resolved, ConfigError> {
+    let node = match flags.node.clone().or(file.node.clone()) {
+        Some(node) => node,
+        None => host_name()?,
+    };
+    let datacenter = file.datacenter.clone().unwrap_or_else(|| "dc1".to_owned());
+    let (cluster, presence) = members(&file, flags, node)?;
+    let http = http(&file.http)?;
+    Ok(Resolved {
+        presence,
+        consul: consul::Config {
+            datacenter: datacenter.clone(),
+            kv_value_limit: file.limits.value.map_or(limits::KV_VALUE, |size| size.0),
+        },
+        dns: dns(file.dns, datacenter)?,
+        proxy: proxy::Config { upstreams: upstreams(file.upstreams)? },
+        files: files::Config {
+            templates: templates(file.templates)?,
+            files: directories(file.files)?,
+        },
+        cluster,
+        http,
+    })
+}
+
+fn host_name() -> Result<NodeName, ConfigError> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    NodeName::new(&name).map_err(|error| {
+        ConfigError::setting("node", format!("the host's name cannot be used: {error}"))
+    })
+}
+
+/// A listener beyond loopback has to be wanted in so many words.
+fn guarded(key: &str, addr: SocketAddr, insecure: bool, allow: &str) -> Result<(), ConfigError> {
+    if insecure || net::is_loopback(addr) {
+        return Ok(());
+    }
+    Err(ConfigError::setting(
+        key,
+        format!("{addr} is beyond loopback and not secured; `{allow}: true` allows it"),
+    ))
+}
+
+fn members(
+    file: &File,
+    flags: &Flags,
+    node: NodeName,
+) -> Result<(cluster::Config, presence::Config), ConfigError> {
+    let section = &file.cluster;
+    let bind = flags.bind.or(section.bind).map_or(PEER, |listen| listen.0);
+    let wanted = flags.advertise.clone().or(section.advertise.clone());
+    let advertise = advertise(bind, wanted)?;
+    guarded("cluster.bind", bind, section.insecure, "cluster.insecure")?;
+    guarded("cluster.advertise", advertise, section.insecure, "cluster.insecure")?;
+    let join = if flags.join.is_empty() { &section.join } else { &flags.join };
+    for (i, target) in join.iter().enumerate() {
+        let (host, port) = target.rsplit_once(':').unwrap_or_default();
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            let key = format!("cluster.join[{i}]");
+            return Err(ConfigError::setting(key, format!("{target:?} is no host:port")));
+        }
+    }
+    let data_dir = flags.data_dir.clone().or(file.data_dir.clone());
+    let role = flags.role.or(file.role).map_or(RoleWish::Auto, RoleSetting::wish);
+    if data_dir.is_none() && role == RoleWish::Server {
+        return Err(ConfigError::setting("role", "a server needs a data_dir"));
+    }
+    if data_dir.is_none() && join.is_empty() {
+        return Err(ConfigError::setting(
+            "cluster.join",
+            "an agent without a data_dir is an edge and needs a server to join; \
+             with a data_dir it founds a cluster",
+        ));
+    }
+    if role == RoleWish::Edge && join.is_empty() {
+        return Err(ConfigError::setting("cluster.join", "an edge needs a server to join"));
+    }
+    let default = Settings::default();
+    let voters = section.voters.unwrap_or(default.voters);
+    let standbys = section.standbys.unwrap_or(default.standbys);
+    if voters == 0 {
+        return Err(ConfigError::setting("cluster.voters", "a cluster needs a voter"));
+    }
+    let presence_ttl = section.presence_ttl.map_or(PRESENCE_TTL, |period| period.0);
+    if presence_ttl < Duration::from_secs(1) {
+        return Err(ConfigError::setting("cluster.presence_ttl", "the least is 1s"));
+    }
+    let services =
+        file.services.iter().map(|service| (service.def.clone(), service.checks.clone()));
+    let presence = presence::Config {
+        node: node.clone(),
+        address: advertise.ip().to_string(),
+        meta: BTreeMap::new(),
+        presence_ttl,
+        services: services.collect(),
+        is_server: false,
+        peer_port: advertise.port(),
+    };
+    let cluster = cluster::Config {
+        name: node,
+        data_dir,
+        role,
+        bind,
+        advertise,
+        join: join.clone(),
+        client_urls: file.http.advertise.clone(),
+        insecure: section.insecure,
+        settings: Settings { voters, standbys, ..Settings::default() },
+        pace: cluster::Pace::default(),
+    };
+    Ok((cluster, presence))
+}
+
+fn advertise(bind: SocketAddr, wanted: Option<Advertise>) -> Result<SocketAddr, ConfigError> {
+    let failed =
+        |error: net::RouteError| ConfigError::setting("cluster.advertise", error.to_string());
+    let ip = match wanted {
+        Some(Advertise::Addr(addr)) => return Ok(addr),
+        Some(Advertise::Ip(ip)) => ip,
+        Some(Advertise::Interface(name)) => net::interface_ip(&name).map_err(failed)?,
+        None if bind.ip().is_unspecified() => net::default_route_ip().map_err(failed)?,
+        None => bind.ip(),
+    };
+    Ok(SocketAddr::new(ip, bind.port()))
+}
+
+fn http(section: &HttpSection) -> Result<HttpConfig, ConfigError> {
+    let listen: Vec<SocketAddr> = match &section.listen {
+        Some(written) => written.iter().map(|listen| listen.0).collect(),
+        None => HTTP.to_vec(),
+    };
+    for (i, addr) in listen.iter().enumerate() {
+        guarded(&format!("http.listen[{i}]"), *addr, section.insecure, "http.insecure")?;
+    }
+    Ok(HttpConfig { listen, hosts: section.hosts.clone(), insecure: section.insecure })
+}
+
+fn dns(section: DnsSection, datacenter: String) -> Result<dns::Config, ConfigError> {
+    let default = dns::Config::default();
+    let listen = match section.listen {
+        Some(written) => written.iter().map(|listen| listen.0).collect(),
+        None => default.listen.clone(),
+    };
+    for (i, addr) in listen.iter().enumerate() {
+        guarded(&format!("dns.listen[{i}]"), *addr, section.insecure, "dns.insecure")?;
+    }
+    let workers = section.workers.unwrap_or(default.workers);
+    if !(1..=64).contains(&workers) {
+        return Err(ConfigError::setting("dns.workers", "from 1 to 64 are allowed"));
+    }
+    let ttl = section.ttl;
+    Ok(dns::Config {
+        listen,
+        insecure: section.insecure,
+        domains: section.domains.unwrap_or_else(|| default.domains.clone()),
+        datacenter,
+        node_ttl: ttl.node.map_or(default.node_ttl, |span| span.0),
+        service_ttl: ttl.services.into_iter().map(|(name, span)| (name, span.0)).collect(),
+        only_passing: section.only_passing,
+        a_record_limit: section.a_record_limit,
+        udp_answer_limit: section.udp_answer_limit,
+        forward: forward(section.forward)?,
+        workers,
+    })
+}
+
+fn forward(setting: Option<ForwardSetting>) -> Result<dns::Forward, ConfigError> {
+    let invalid = |what: &str| {
+        let message = format!("{what:?} is neither `system`, `off` nor a list of IP addresses");
+        ConfigError::setting("dns.forward", message)
+    };
+    let servers = match setting {
+        None => return Ok(dns::Forward::Off),
+        Some(ForwardSetting::Word(word)) if word == "off" => return Ok(dns::Forward::Off),
+        Some(ForwardSetting::Word(word)) if word == "system" => return Ok(dns::Forward::System),
+        Some(ForwardSetting::Word(word)) => return Err(invalid(&word)),
+        Some(ForwardSetting::Servers(servers)) => servers,
+    };
+    let mut addresses = Vec::new();
+    for server in &servers {
+        let addr = server.parse::<SocketAddr>().ok();
+        let ip = || server.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 53));
+        addresses.push(addr.or_else(ip).ok_or_else(|| invalid(server))?);
+    }
+    Ok(dns::Forward::Servers(addresses))
+}
+
+fn upstreams(sections: Vec<UpstreamSection>) -> Result<Vec<proxy::Upstream>, ConfigError> {
+    let mut upstreams = Vec::new();
+    for (i, section) in sections.into_iter().enumerate() {
+        let key = format!("upstreams[{i}].listen");
+        let allow = format!("upstreams[{i}].insecure");
+        guarded(&key, section.listen.0, section.insecure, &allow)?;
+        let protocol = match section.protocol {
+            ProtocolSetting::Http => proxy::Protocol::Http,
+            ProtocolSetting::Tcp => proxy::Protocol::Tcp,
+        };
+        let mut upstream = proxy::Upstream::new(&section.service, section.listen.0, protocol);
+        upstream.tag = section.tag;
+        upstream.insecure = section.insecure;
+        upstream.balance = match section.balance {
+            BalanceSetting::P2c => balance::Policy::P2c,
+            BalanceSetting::LeastRequest => balance::Policy::LeastRequest,
+            BalanceSetting::RoundRobin => balance::Policy::RoundRobin,
+        };
+        upstreams.push(upstream);
+    }
+    Ok(upstreams)
+}
+
+fn wait(key: &str, section: Option<WaitSection>) -> Result<files::Wait, ConfigError> {
+    let Some(section) = section else { return Ok(files::Wait::default()) };
+    if section.max.0 < section.min.0 {
+        return Err(ConfigError::setting(format!("{key}.wait"), "max is less than min"));
+    }
+    Ok(files::Wait { min: section.min.0, max: section.max.0 })
+}
+
+fn templates(sections: Vec<TemplateSection>) -> Result<Vec<files::TemplateSpec>, ConfigError> {
+    let mut templates = Vec::new();
+    for (i, section) in sections.into_iter().enumerate() {
+        let key = format!("templates[{i}]");
+        let source = match (section.source, section.contents) {
+            (Some(path), None) => files::TemplateSource::Path(path),
+            (None, Some(contents)) => files::TemplateSource::Contents(contents),
+            _ => return Err(ConfigError::setting(key, "needs one of source and contents")),
+        };
+        templates.push(files::TemplateSpec {
+            source,
+            destination: section.destination,
+            mode: section.mode.map(|mode| mode.0),
+            check: section.check.map(|argv| argv.0),
+            reload: section.reload.map(|argv| argv.0),
+            wait: wait(&key, section.wait)?,
+        });
+    }
+    Ok(templates)
+}
+
+fn directories(sections: Vec<FilesSection>) -> Result<Vec<files::PrefixSpec>, ConfigError> {
+    let mut directories = Vec::new();
+    for (i, section) in sections.into_iter().enumerate() {
+        directories.push(files::PrefixSpec {
+            prefix: section.prefix,
+            directory: section.directory,
+            mode: section.mode.map(|mode| mode.0),
+            check: section.check.map(|argv| argv.0),
+            reload: section.reload.map(|argv| argv.0),
+            wait: wait(&format!("files[{i}]"), section.wait)?,
+        });
+    }
+    Ok(directories)
+}

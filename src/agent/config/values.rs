@@ -1,0 +1,177 @@
+//! How single values are written in the config: durations, sizes, addresses, file modes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::model::limits;
+
+/// `200ms`, `5s`, `1h 30m`; a number without a unit is refused, because tools disagree about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        match humantime::parse_duration(text.trim()) {
+            Ok(duration) => Ok(Span(duration)),
+            Err(_) if text.trim() == "0" => Ok(Span(Duration::ZERO)),
+            Err(error) => Err(de::Error::custom(format!(
+                "{text:?} is no duration ({error}): write it like 200ms, 5s or 1h"
+            ))),
+        }
+    }
+}
+
+/// The same, but never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period(pub Duration);
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match Span::deserialize(from)?.0 {
+            Duration::ZERO => Err(de::Error::custom("a period must be longer than zero")),
+            period => Ok(Period(period)),
+        }
+    }
+}
+
+/// `512KiB`, `1MiB` or plain bytes, up to `limits::CONFIGURABLE_MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub usize);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let max = limits::CONFIGURABLE_MAX;
+        match size(text.trim()) {
+            Some(size) if (1..=max).contains(&size) => Ok(Size(size)),
+            Some(size) => Err(de::Error::custom(format!("{size} bytes: allowed are 1 to {max}"))),
+            None => Err(de::Error::custom(format!(
+                "{text:?} is no size: write it like 512KiB, 1MiB or 4096"
+            ))),
+        }
+    }
+}
+
+fn size(text: &str) -> Option<usize> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim() {
+        "" | "B" => 1,
+        "KiB" | "K" | "k" => 1 << 10,
+        "MiB" | "M" => 1 << 20,
+        "kB" | "KB" => 1000,
+        "MB" => 1_000_000,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(unit)
+}
+
+/// An address and a port to listen on; `localhost` is 127.0.0.1, `:8500` is every address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let full = match text.strip_prefix("localhost:") {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None if text.starts_with(':') => format!("0.0.0.0{text}"),
+            None => text.to_owned(),
+        };
+        full.parse().map(Listen).map_err(|_| {
+            format!("{text:?} is no address to listen on: write it like 127.0.0.1:8500")
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A listener of the HTTP API: an address, with or without `http://`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpListen(pub SocketAddr);
+
+impl<'de> Deserialize<'de> for HttpListen {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let address = text.strip_prefix("http://").unwrap_or(&text);
+        if address.contains("://") || address.starts_with("unix:") {
+            return Err(de::Error::custom(format!(
+                "{text:?}: this release listens on http:// addresses only"
+            )));
+        }
+        address.parse().map(|listen: Listen| HttpListen(listen.0)).map_err(de::Error::custom)
+    }
+}
+
+/// Where others reach this agent: an IP address, an IP address and port, or an interface's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advertise {
+    Addr(SocketAddr),
+    Ip(IpAddr),
+    Interface(String),
+}
+
+impl FromStr for Advertise {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(addr) = text.parse() {
+            return Ok(Advertise::Addr(addr));
+        }
+        if let Ok(ip) = text.parse() {
+            return Ok(Advertise::Ip(ip));
+        }
+        let named = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+        if !text.is_empty() && text.len() < 16 && text.chars().all(named) {
+            return Ok(Advertise::Interface(text.to_owned()));
+        }
+        Err(format!("{text:?} is neither an IP address, nor address:port, nor an interface"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Advertise {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// `"0644"`: permission bits in octal, as `chmod` takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+impl<'de> Deserialize<'de> for Mode {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        match u32::from_str_radix(&text, 8) {
+            Ok(mode) if mode <= 0o7777 => Ok(Mode(mode)),
+            _ => {
+                Err(de::Error::custom(format!("{text:?} is no file mode: write it like \"0644\"")))
+            }
+        }
+    }
+}
+
+/// A command as an argument list, never through a shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argv(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Argv {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let argv = Vec::<String>::deserialize(from)?;
+        match argv.first() {
+            Some(program) if !program.is_empty() => Ok(Argv(argv)),
+            _ => Err(de::Error::custom(
+                "a command is a list that begins with a program, like [\"nginx\", \"-t\"]",
+            )),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Builds the agent bottom-up from its config, starts it, and stops it in reverse.
+
+pub mod config;
+mod listeners;
+mod scratch;
+mod signals;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::cluster;
+use crate::lifecycle::{Gate, Life};
+use crate::net::http::Requests;
+use crate::presence::{self, Presence};
+use crate::telemetry::Metrics;
+use crate::{consul, dns, files, proxy};
+
+use config::Resolved;
+use listeners::Listeners;
+
+pub use scratch::Scratch;
+pub use signals::until_told_to_stop;
+
+/// How long a stop may take in all before the process leaves anyway.
+const DRAIN: Duration = Duration::from_secs(10);
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// A running agent. `stop` ends it in order; dropping it ends it like a crash.
+pub struct Agent {
+    /// What the cluster runs on: ends last.
+    core: Life,
+    /// What clients talk to: ends first.
+    fronts: Life,
+    presence: Presence,
+    listeners: Vec<(&'static str, Vec<SocketAddr>)>,
+}
+
+/// Runs the agent's future on a runtime of its own.
+pub fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let done = runtime.block_on(future);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+/// Ten thousand connections need ten thousand descriptors; the soft limit is often 1024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+impl Agent {
+    /// Bottom-up: the cluster's door, the listeners, then the announcement.
+    pub async fn start(resolved: Resolved) -> Result<Agent> {
+        let core = Life::default();
+        let fronts = Life {
+            board: core.board.clone(),
+            gates: core.gates.clone(),
+            shutdown: core.shutdown.child(),
+            ..Life::default()
+        };
+        let metrics = Metrics::default();
+        let peer = resolved.cluster.advertise;
+        let http = Listeners::bind(resolved.http, &core)?;
+
+        let cluster = cluster::start(resolved.cluster, core.clone(), &metrics).await?;
+        let presence =
+            presence::start(resolved.presence, cluster.clone(), fronts.clone(), &metrics)?;
+        let dns = dns::start(resolved.dns, cluster.clone(), fronts.clone(), &metrics).await?;
+        let upstreams =
+            proxy::start(resolved.proxy, cluster.clone(), fronts.clone(), &metrics).await?;
+        files::start(resolved.files, &cluster, &fronts, &metrics)?;
+
+        let mut listeners = vec![("HTTP", http.addresses())];
+        listeners.push(("DNS", dns.addrs));
+        listeners.push(("agents", vec![peer]));
+        listeners.push(("upstreams", upstreams.addresses().to_vec()));
+        listeners.retain(|(_, addresses)| !addresses.is_empty());
+
+        let requests = Requests::new(&metrics);
+        let router =
+            consul::router(resolved.consul, cluster.clone(), requests, fronts.shutdown.clone());
+        http.serve(&router, &fronts);
+        fronts.gates.open(Gate::Listening);
+        tracing::info!(node = %cluster.name(), "the agent listens");
+        Ok(Agent { core, fronts, presence, listeners })
+    }
+
+    /// What this agent listens on, by purpose.
+    pub fn listeners(&self) -> &[(&'static str, Vec<SocketAddr>)] {
+        &self.listeners
+    }
+
+    /// Returns once every gate is open: listening, synced, registered, rendered.
+    pub async fn ready(&self) {
+        for gate in Gate::ALL {
+            self.core.gates.wait(gate).await;
+        }
+    }
+
+    /// Withdraws first, so that nobody is sent here any more; then drains, then closes in reverse.
+    pub async fn stop(self) {
+        if let Err(error) = self.presence.withdraw().await {
+            tracing::warn!(%error, "could not withdraw: the others will notice by the heartbeat");
+        }
+        self.fronts.shutdown.begin();
+        if !self.fronts.tasks.join(DRAIN).await {
+            tracing::warn!("some requests did not end in {DRAIN:?} and are cut off");
+        }
+        self.core.shutdown.begin();
+        if !self.core.tasks.join(CLOSE).await {
+            tracing::warn!("the cluster's tasks did not end in {CLOSE:?}");
+        }
+        tracing::info!("stopped");
+    }
+}

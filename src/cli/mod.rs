@@ -1,0 +1,70 @@
+//! The command line: one file per command, exit codes decided here.
+
+mod agent;
+mod check_config;
+mod dev;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// 0 done, 1 failed, 2 usage or config.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+}
+
+#[derive(Parser)]
+#[command(name = "remora", version, about = "A service-discovery agent that travels beside an app")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One throw-away server, everything on loopback; prints what to try
+    Dev(dev::Args),
+    /// The agent
+    Agent(agent::Args),
+    /// Check a config file and say what is wrong with it
+    CheckConfig(check_config::Args),
+}
+
+/// An error with the exit code it deserves.
+struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure { exit: Exit::Failed, error: error.into() }
+    }
+}
+
+impl Failure {
+    fn usage(error: impl Into<anyhow::Error>) -> Failure {
+        Failure { exit: Exit::Usage, error: error.into() }
+    }
+}
+
+type Result<T = ()> = std::result::Result<T, Failure>;
+
+/// Parses the command line, runs the command, and turns its result into an exit code.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Dev(args) => dev::run(args),
+        Command::Agent(args) => agent::run(args),
+        Command::CheckConfig(args) => check_config::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::from(Exit::Done as u8),
+        Err(failure) => {
+            eprintln!("remora: {:#}", failure.error);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One real agent process with a config file, a data dir and a log of its own.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::place::Place;
+use super::wait::eventually;
+
+/// How long a start may take on a loaded machine.
+const START: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(20);
+
+/// What is written into an agent's config.
+#[derive(Debug, Clone)]
+pub struct AgentSpec {
+    pub name: String,
+    pub place: Place,
+    pub server: bool,
+    pub join: Vec<String>,
+    /// More YAML, at the top level.
+    pub extra: String,
+}
+
+impl AgentSpec {
+    pub fn server(name: &str) -> AgentSpec {
+        let place = Place::new();
+        AgentSpec { name: name.into(), place, server: true, join: vec![], extra: String::new() }
+    }
+
+    pub fn edge(name: &str, join: Vec<String>) -> AgentSpec {
+        AgentSpec { server: false, join, ..AgentSpec::server(name) }
+    }
+
+    pub fn joining(mut self, join: Vec<String>) -> AgentSpec {
+        self.join = join;
+        self
+    }
+
+    pub fn with(mut self, yaml: &str) -> AgentSpec {
+        self.extra.push_str(yaml);
+        self.extra.push('\n');
+        self
+    }
+
+    fn yaml(&self, data: &Path) -> String {
+        let Place(ip) = self.place;
+        let data = if self.server {
+            format!("data_dir: {}\nrole: server\n", data.display())
+        } else {
+            String::new()
+        };
+        format!(
+            "node: {name}\n{data}cluster:\n  bind: {ip}:8300\n  join: {join:?}\n  \
+             presence_ttl: 2s\nhttp: {{ listen: [\"{ip}:8500\"] }}\n\
+             dns: {{ listen: [\"{ip}:8600\"] }}\n{extra}",
+            name = self.name,
+            join = self.join,
+            extra = self.extra,
+        )
+    }
+}
+
+pub struct Agent {
+    pub spec: AgentSpec,
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+impl Agent {
+    /// Starts the process and waits until it says that it is ready.
+    pub fn start(spec: AgentSpec) -> Agent {
+        let agent = Agent::launch(spec);
+        agent.wait_ready();
+        agent
+    }
+
+    /// Starts the process without waiting.
+    pub fn launch(spec: AgentSpec) -> Agent {
+        // Not in /tmp, which may be tmpfs: fsync means nothing there.
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let mut agent = Agent { spec, dir, child: None };
+        agent.spawn();
+        agent
+    }
+
+    fn spawn(&mut self) {
+        let config = self.path("remora.yaml");
+        fs::write(&config, self.spec.yaml(&self.path("data"))).unwrap();
+        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_remora"))
+            .args(["agent", "-c"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    pub fn wait_ready(&self) {
+        let client = self.client();
+        eventually(&format!("{} is ready", self.spec.name), START, || {
+            match client.get("/readyz") {
+                Ok(answer) if answer.status == 200 => Ok(()),
+                Ok(answer) => Err(format!("{}\n{}", answer.text(), self.log())),
+                Err(error) => Err(format!("{error}\n{}", self.log())),
+            }
+        });
+    }
+
+    /// The agent's own directory: config, log, data, and whatever a test puts there.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&self.spec.place.http())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the agent runs").id()
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success(), "kill {signal} {}", self.pid());
+    }
+
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    /// `kill -9`: nothing is said to anybody.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            child.wait().unwrap();
+        }
+    }
+
+    /// A clean stop; its exit status.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal("-TERM");
+        let mut child = self.child.take().expect("the agent runs");
+        eventually(&format!("{} stops", self.spec.name), STOP, || match child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err(self.log()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    /// Starts it again, with what it had on disk.
+    pub fn start_again(&mut self) {
+        self.launch_again();
+        self.wait_ready();
+    }
+
+    pub fn launch_again(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.spec.name);
+        self.spawn();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of {} ---\n{}", self.spec.name, self.log());
+        }
+        self.kill();
+    }
+}

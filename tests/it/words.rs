@@ -1,0 +1,124 @@
+//! What the documentation says is true: the tour, the example config, the commands.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::house::{Agent, AgentSpec, eventually, run};
+
+fn readme() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// The contents of the first block fenced as `language`.
+fn block<'a>(text: &'a str, language: &str) -> &'a str {
+    let opening = format!("```{language}\n");
+    let start = text.find(&opening).expect("the README has such a block") + opening.len();
+    let end = text[start..].find("```").expect("the block ends");
+    &text[start..start + end]
+}
+
+#[test]
+fn the_tour_that_dev_prints_works_when_pasted() {
+    let mut dev = Command::new(env!("CARGO_BIN_EXE_remora"))
+        .args(["dev", "--log", "warn"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(dev.stdout.take().unwrap());
+    let mut lines = stdout.lines().map(Result::unwrap);
+    lines.find(|line| line.starts_with("Try")).expect("dev prints what to try");
+    let tour: Vec<String> = lines.by_ref().take(5).map(|line| line.trim().to_owned()).collect();
+
+    let readme = readme();
+    let told: Vec<&str> = block(&readme, "sh").lines().collect();
+    assert_eq!(tour, told, "the README tells the same tour");
+
+    let bin = Path::new(env!("CARGO_BIN_EXE_remora")).parent().unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut said = Vec::new();
+    for line in &tour {
+        let output = Command::new("sh").args(["-c", line]).env("PATH", &path).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        assert!(output.status.success(), "{line}: {text}");
+        said.push(text);
+    }
+    assert!(said[1].contains(" 8080 "), "the service is found by DNS: {said:?}");
+    assert_eq!(said[3], "blue", "the key is read back: {said:?}");
+    assert!(said[4].contains("leader"), "status says who leads: {said:?}");
+
+    run("kill", &[&dev.id().to_string()]).unwrap();
+    let status = eventually("dev stops", Duration::from_secs(10), || {
+        dev.try_wait().unwrap().ok_or_else(|| "it still runs".to_owned())
+    });
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn the_example_config_is_valid() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("remora.yaml");
+    fs::write(&file, block(&readme(), "yaml")).unwrap();
+    let said = run(env!("CARGO_BIN_EXE_remora"), &["check-config", file.to_str().unwrap()]);
+    assert!(said.as_ref().is_ok_and(|text| text.contains("valid")), "{said:?}");
+}
+
+#[test]
+fn commands_print_tables_and_json_and_exit_as_documented() {
+    let server = Agent::start(AgentSpec::server("told"));
+    let address = server.spec.place.http();
+    let ask = |args: &[&str]| {
+        let mut all = vec!["--http-addr", &address];
+        all.splice(0..0, args.iter().copied());
+        Command::new(env!("CARGO_BIN_EXE_remora")).args(all).output().unwrap()
+    };
+    let told = |args: &[&str]| {
+        let output = ask(args);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{args:?}: {text}{output:?}");
+        text
+    };
+    let json = |args: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&told(args)).unwrap_or_else(|error| panic!("{args:?}: {error}"))
+    };
+
+    assert!(told(&["members"]).contains("told"));
+    assert!(json(&["members", "--json"]).to_string().contains("told"));
+    assert!(told(&["status"]).contains("leader"));
+    assert!(json(&["status", "--json"])["leader"].is_u64());
+
+    let file = server.path("service.yaml");
+    fs::write(
+        &file,
+        "name: web\nport: 8080\ntags: [v1]\nchecks: [{ ttl: 60s, initial: passing }]\n",
+    )
+    .unwrap();
+    told(&["register", "-f", file.to_str().unwrap()]);
+    assert!(told(&["services"]).contains("web"));
+    assert!(told(&["services", "web"]).contains("8080"));
+    assert!(told(&["lookup", "web"]).contains("8080"));
+    assert!(told(&["lookup", "web", "--tag", "v1"]).contains("8080"));
+    assert!(json(&["lookup", "web", "--json"]).to_string().contains("8080"));
+    assert_eq!(ask(&["lookup", "absent"]).status.code(), Some(1));
+    told(&["deregister", "web"]);
+    assert!(!told(&["services"]).contains("web"));
+
+    told(&["kv", "put", "a/b", "one"]);
+    told(&["kv", "put", "a/c/d", "two"]);
+    assert_eq!(told(&["kv", "get", "a/b"]), "one");
+    assert!(told(&["kv", "ls", "a/"]).contains("a/c/"));
+    assert!(told(&["kv", "tree", "a/"]).contains("two"));
+    told(&["kv", "del", "a/b"]);
+    assert_eq!(ask(&["kv", "get", "a/b"]).status.code(), Some(1));
+
+    assert_eq!(ask(&["kv", "nonsense"]).status.code(), Some(2));
+    let nobody = Command::new(env!("CARGO_BIN_EXE_remora"))
+        .args(["status", "--http-addr", "127.0.0.1:1"])
+        .output()
+        .unwrap();
+    assert_eq!(nobody.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(said.contains("127.0.0.1:1"), "{said}");
+}
