@@ -29,6 +29,7 @@ pub struct CheckDef {
     pub deregister_after: Option<Duration>,
 }
 
+/// How a check comes to its results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckKind {
     /// The app reports; silence for `ttl` is critical.
@@ -56,6 +57,7 @@ pub enum CheckKind {
 }
 
 impl CheckDef {
+    /// A check of a node: critical at first, and every result counts at once.
     pub fn new(id: &str, name: &str, kind: CheckKind) -> CheckDef {
         CheckDef {
             id: id.into(),

@@ -15,6 +15,7 @@ pub enum Health {
 }
 
 impl Health {
+    /// Consul's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Health::Passing => "passing",

@@ -29,8 +29,10 @@ impl fmt::Display for NodeId {
 pub struct LeaseId(pub i64);
 
 impl LeaseId {
+    /// etcd's word for "no lease".
     pub const NONE: LeaseId = LeaseId(0);
 
+    /// Whether it stands for no lease.
     pub fn is_none(self) -> bool {
         self == Self::NONE
     }

@@ -35,6 +35,7 @@ impl Default for Weights {
 }
 
 impl Weights {
+    /// The share of an instance in that health.
     pub fn at(self, health: Health) -> u16 {
         match health {
             Health::Passing => self.passing,
@@ -44,6 +45,7 @@ impl Weights {
     }
 }
 
+/// Another address of an instance, by a name such as `wan`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaggedAddress {
     pub address: String,
@@ -68,6 +70,7 @@ pub struct ServiceDef {
 }
 
 impl ServiceDef {
+    /// An instance at its node's address, without a port.
     pub fn new(id: &str, name: &str) -> ServiceDef {
         ServiceDef {
             id: id.into(),
@@ -100,6 +103,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The host, where it is an IP address.
     pub fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }

@@ -17,6 +17,7 @@ pub enum Role {
 }
 
 impl Role {
+    /// The word for it in config files and tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Server => "server",
@@ -25,6 +26,7 @@ impl Role {
     }
 }
 
+/// An agent that was admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     pub id: NodeId,

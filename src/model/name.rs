@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits;
 
+/// Why a name is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error("a {what} must not be empty")]
@@ -23,6 +24,7 @@ pub enum NameError {
 pub struct Folded(Arc<str>);
 
 impl Folded {
+    /// The name in lower case.
     pub fn new(name: &str) -> Folded {
         if name.chars().any(char::is_uppercase) {
             Folded(name.to_lowercase().into())
@@ -54,6 +56,7 @@ impl fmt::Display for Folded {
 pub struct NodeName(Arc<str>);
 
 impl NodeName {
+    /// Letters, digits, `-`, `_` and `.`, up to `limits::NODE_NAME` bytes.
     pub fn new(name: &str) -> Result<NodeName, NameError> {
         const WHAT: &str = "node name";
         if name.is_empty() {
@@ -73,6 +76,7 @@ impl NodeName {
         &self.0
     }
 
+    /// The form by which the node's row is keyed.
     pub fn folded(&self) -> Folded {
         Folded::new(&self.0)
     }

@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 pub struct Stamp(pub u64);
 
 impl Stamp {
+    /// The moment `duration` later.
     pub fn plus(self, duration: Duration) -> Stamp {
         let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Stamp(self.0.saturating_add(ms))
     }
 
+    /// The time since `earlier`; zero if that is later.
     pub fn since(self, earlier: Stamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

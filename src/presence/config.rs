@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::model::{CheckDef, CheckKind, Health, NodeId, NodeName, ServiceDef, Source};
-use crate::state::{NodeDef, PRESENCE_CHECK};
+use crate::model::{CheckDef, Health, NodeId, NodeName, ServiceDef, Source};
+use crate::state::{NodeDef, PRESENT, presence_check};
 
 use super::PresenceError;
 use super::naming::name_checks;
@@ -14,7 +14,6 @@ use super::validate;
 
 /// The service whose instances are the servers, as Consul's clients expect.
 const SERVERS: &str = "consul";
-const ALIVE: &str = "Agent alive and reachable";
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -47,13 +46,11 @@ impl Config {
             meta: self.meta,
             presence_ttl: self.presence_ttl,
         });
-        let mut alive = CheckDef::new(PRESENCE_CHECK, "Serf Health Status", CheckKind::Presence);
-        alive.initial = Health::Passing;
         promise.edit(Edit::PutCheck(Check {
-            def: alive,
+            def: presence_check(),
             source: Source::System,
             status: Health::Passing,
-            output: ALIVE.to_owned(),
+            output: PRESENT.to_owned(),
         }));
         if self.is_server {
             let mut def = ServiceDef::new(SERVERS, SERVERS);

@@ -72,6 +72,7 @@ pub enum Command {
     Raise(u32),
 }
 
+/// A new cluster and its first member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Founding {
     pub cluster: u128,
@@ -80,6 +81,7 @@ pub struct Founding {
     pub founder: Admission,
 }
 
+/// Who asks to be a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
     pub name: NodeName,

@@ -19,6 +19,7 @@ pub struct KeyRange {
 }
 
 impl KeyRange {
+    /// The range of a single key.
     pub fn one(key: Key) -> KeyRange {
         KeyRange { key, end: Bytes::new() }
     }
@@ -33,6 +34,7 @@ impl KeyRange {
         KeyRange { key: prefix.clone(), end }
     }
 
+    /// The same as bounds of a map; those of an empty range may not be asked of one.
     pub fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
         let start = Bound::Included(self.key.as_ref());
         match self.end.as_ref() {
@@ -42,6 +44,7 @@ impl KeyRange {
         }
     }
 
+    /// Whether the key lies in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
         match self.end.as_ref() {
             b"" => key == self.key.as_ref(),
@@ -64,6 +67,7 @@ fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
+/// What the rows of an answer are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SortBy {
     #[default]
@@ -90,6 +94,7 @@ pub struct RangeQuery {
 }
 
 impl RangeQuery {
+    /// Everything in the range now, in order of keys.
     pub fn new(range: KeyRange) -> RangeQuery {
         RangeQuery {
             range,
@@ -106,14 +111,17 @@ impl RangeQuery {
     }
 }
 
+/// The answer to a range request.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RangeResult {
     pub rows: Vec<(Key, Arc<KeyRow>)>,
+    /// `limit` cut rows away.
     pub more: bool,
     /// Keys in the range, whatever `limit` and the limits of revision cut away.
     pub count: u64,
 }
 
+/// Why a range cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     #[error("revision {asked} has been compacted, history begins at {compacted}")]
@@ -125,10 +133,12 @@ pub enum RangeError {
 }
 
 impl State {
+    /// The key's current row.
     pub fn key(&self, key: &[u8]) -> Option<&Arc<KeyRow>> {
         self.keys.get(key)
     }
 
+    /// How many keys there are.
     pub fn key_count(&self) -> usize {
         self.keys.len()
     }
@@ -147,6 +157,7 @@ impl State {
         self.keys.range::<_, [u8]>(bounds)
     }
 
+    /// Current keys that start with `prefix`, in order; empty: all.
     pub fn keys_with_prefix<'a>(
         &'a self,
         prefix: &'a [u8],
@@ -182,7 +193,8 @@ impl State {
         }
     }
 
-    /// A blocking query whose index is below this cannot know what it missed.
+    /// A blocking query on a prefix whose index is below this cannot know what it missed, and is
+    /// answered at once; who waits already has been woken by the deletion itself.
     pub fn deletion_floor(&self) -> Revision {
         self.floor
     }

@@ -99,46 +99,57 @@ impl State {
         self.applied
     }
 
+    /// Cluster time at the last command.
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
 
+    /// How many commands have changed anything.
     pub fn index(&self) -> Index {
         self.index
     }
 
+    /// The key space's revision as etcd counts it.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
+    /// Who the cluster is, and its settings.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
+    /// Whether there is a cluster yet.
     pub fn is_founded(&self) -> bool {
         self.identity.cluster != 0
     }
 
+    /// All members in order of their ids.
     pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.members.values()
     }
 
+    /// The member with that id.
     pub fn member(&self, id: NodeId) -> Option<&Arc<Member>> {
         self.members.get(&id)
     }
 
+    /// The member of that name, whatever its case.
     pub fn member_named(&self, name: &str) -> Option<&Arc<Member>> {
         self.members.values().find(|m| m.name.as_str().eq_ignore_ascii_case(name))
     }
 
+    /// The lease, if it was granted and has not ended.
     pub fn lease(&self, id: LeaseId) -> Option<&LeaseRow> {
         self.leases.get(&id)
     }
 
+    /// All leases in order of their ids: with their TTLs, what the leader keeps deadlines for.
     pub fn leases(&self) -> impl Iterator<Item = &LeaseRow> {
         self.leases.values()
     }
 
+    /// The keys that go when the lease ends, in order.
     pub fn lease_keys(&self, id: LeaseId) -> impl Iterator<Item = &Key> {
         self.lease_keys.get(&id).into_iter().flat_map(|keys| keys.iter())
     }

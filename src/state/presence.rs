@@ -19,14 +19,16 @@ pub const ABSENT: &str = "Agent not live or unreachable";
 
 /// The check that every agent registers for its own node.
 pub fn presence_check() -> CheckDef {
-    CheckDef::new(PRESENCE_CHECK, "Serf Health Status", CheckKind::Presence)
+    let mut def = CheckDef::new(PRESENCE_CHECK, "Serf Health Status", CheckKind::Presence);
+    def.initial = Health::Passing;
+    def
 }
 
 /// An agent that must be heard of, as the leader's duties see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Presence<'a> {
     pub agent: NodeId,
-    /// None: an edge that was admitted and never registered its node, or lost it.
+    /// Its node. None: an edge that was admitted and never registered its node, or lost it.
     pub node: Option<&'a Folded>,
     /// Silence for longer than this is absence.
     pub ttl: Duration,
@@ -35,7 +37,8 @@ pub struct Presence<'a> {
 }
 
 impl State {
-    /// Every agent with a node, and every edge that has none, in the order of their ids.
+    /// Every agent with a node, then every edge that has none. A leader that watches
+    /// `Topic::Nodes`, `Topic::Checks` and `Topic::Members` need not ask more often than they wake.
     pub fn presences(&self) -> impl Iterator<Item = Presence<'_>> {
         self.agents_with_a_node().chain(self.edges_without_a_node())
     }

@@ -29,22 +29,26 @@ pub struct KeyRow {
     pub flags: u64,
 }
 
+/// A lease that was granted and has not ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRow {
     pub id: LeaseId,
     /// Granted time to live: a lower bound, counted by the leader.
     pub ttl: Duration,
+    /// The index of its grant.
     pub index: Index,
 }
 
 /// Where a node is and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeDef {
+    /// In the case it was given; rows are keyed by its folded form.
     pub name: Arc<str>,
     /// The agent that lives there; none for a node that was only registered by catalog.
     pub agent: Option<NodeId>,
     /// Consul's node id, a UUID; empty where none was given.
     pub uuid: String,
+    /// An IP address or a host name.
     pub address: Arc<str>,
     pub tagged_addresses: BTreeMap<String, String>,
     pub meta: BTreeMap<String, String>,
@@ -52,6 +56,7 @@ pub struct NodeDef {
     pub presence_ttl: Duration,
 }
 
+/// A node, and the indexes that made and last changed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRow {
     pub def: NodeDef,
@@ -59,9 +64,10 @@ pub struct NodeRow {
     pub modified: Index,
 }
 
+/// An instance of a service on its node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceRow {
-    /// The node's name as stored in its row's key.
+    /// The key of its node's row.
     pub node: Folded,
     pub def: ServiceDef,
     pub source: Source,
@@ -69,11 +75,14 @@ pub struct InstanceRow {
     pub modified: Index,
 }
 
+/// A check with its last result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckRow {
+    /// The key of its node's row.
     pub node: Folded,
     pub def: CheckDef,
     pub status: Health,
+    /// What the last probe, or the app, said; at most `limits::CHECK_OUTPUT` bytes.
     pub output: String,
     pub source: Source,
     pub create: Index,
@@ -126,6 +135,7 @@ pub struct InstanceKey {
 }
 
 impl InstanceKey {
+    /// The key of instance `id` on `node`.
     pub fn new(node: &Folded, id: &str) -> InstanceKey {
         InstanceKey { node: node.clone(), id: id.into() }
     }
@@ -139,6 +149,7 @@ pub struct CheckKey {
 }
 
 impl CheckKey {
+    /// The key of check `id` on `node`.
     pub fn new(node: &Folded, id: &str) -> CheckKey {
         CheckKey { node: node.clone(), id: id.into() }
     }

@@ -33,11 +33,12 @@ pub enum Part {
     Server,
 }
 
+/// Why bytes are no snapshot that can be taken over.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SnapshotError {
     #[error("not a snapshot: it does not begin with the magic bytes")]
     Magic,
-    #[error("snapshot format {0} is newer than this release reads ({VERSION})")]
+    #[error("snapshot format {0} is not among those that this release reads (up to {VERSION})")]
     Version(u32),
     #[error("the snapshot ends at byte {0}, in the middle of a section")]
     Short(usize),

@@ -23,6 +23,7 @@ impl<'a> InstanceView<'a> {
         Health::worst(self.all_checks().map(|check| check.status))
     }
 
+    /// Its node's checks, then its own.
     pub fn all_checks(&self) -> impl Iterator<Item = &'a Arc<CheckRow>> + use<'a> {
         self.node_checks.iter().chain(self.checks)
     }
@@ -33,6 +34,7 @@ impl<'a> InstanceView<'a> {
         if own.is_empty() { &self.node.def.address } else { own }
     }
 
+    /// Its share of traffic as it is now.
     pub fn weight(&self) -> u16 {
         self.instance.def.weights.at(self.health())
     }
@@ -69,6 +71,7 @@ impl State {
             .filter(|view| view.health() != Health::Critical)
     }
 
+    /// The instance with all that counts for it.
     pub fn instance_view(&self, key: &InstanceKey) -> Option<InstanceView<'_>> {
         let instance = self.catalog.instances.get(key)?;
         let node = self.catalog.nodes.get(&key.node)?;
@@ -94,6 +97,7 @@ impl State {
         self.catalog.services.keys()
     }
 
+    /// Whether any instance goes by the name.
     pub fn has_service(&self, service: &str) -> bool {
         self.service_entry(service).is_some()
     }
@@ -116,14 +120,17 @@ impl State {
         services
     }
 
+    /// The node of that name, whatever its case.
     pub fn node(&self, name: &str) -> Option<&Arc<NodeRow>> {
         self.catalog.nodes.get(&Folded::new(name)).map(|entry| &entry.row)
     }
 
+    /// All nodes in order of their folded names.
     pub fn nodes(&self) -> impl Iterator<Item = (&Folded, &Arc<NodeRow>)> {
         self.catalog.nodes.iter().map(|(name, entry)| (name, &entry.row))
     }
 
+    /// The node's instances in order of their ids.
     pub fn instances_on_node(&self, node: &Folded) -> impl Iterator<Item = &Arc<InstanceRow>> {
         let node = node.clone();
         self.catalog
@@ -133,6 +140,7 @@ impl State {
             .map(|(_, entry)| &entry.row)
     }
 
+    /// All checks on the node, its own and its instances', in order of their ids.
     pub fn checks_on_node(&self, node: &Folded) -> impl Iterator<Item = &Arc<CheckRow>> {
         let node = node.clone();
         self.catalog
@@ -142,14 +150,17 @@ impl State {
             .map(|(_, row)| row)
     }
 
+    /// Instance `id` on `node`.
     pub fn instance(&self, node: &Folded, id: &str) -> Option<&Arc<InstanceRow>> {
         self.catalog.instances.get(&InstanceKey::new(node, id)).map(|entry| &entry.row)
     }
 
+    /// Check `id` on `node`.
     pub fn check(&self, node: &Folded, id: &str) -> Option<&Arc<CheckRow>> {
         self.catalog.checks.get(&CheckKey::new(node, id))
     }
 
+    /// All checks in order of node and id.
     pub fn checks(&self) -> impl Iterator<Item = &Arc<CheckRow>> {
         self.catalog.checks.values()
     }
