@@ -9,7 +9,7 @@ use crate::state::State;
 use super::lookup::{Found, Lookup};
 use super::memo::Memo;
 use super::message::{Flags, Message, Section};
-use super::question::{self, Malformed, Query};
+use super::question::{self, Edns, Head, Malformed, Query};
 use super::target::{self, Labels, Target};
 use super::wire::{HEADER, NAME, PLAIN_UDP, Rcode, class, rtype};
 use super::zone::{Domain, Zone};
@@ -42,12 +42,20 @@ pub struct Answerer {
     memo: Memo,
 }
 
-/// What an answer is made from.
-struct Turn<'q, 's> {
-    query: Query<'q>,
-    state: &'s State,
-    limit: usize,
+/// One query on its way to its answer.
+struct Turn<'t> {
+    zone: &'t Zone,
+    query: Query<'t>,
     channel: Channel,
+    /// Most bytes of the answer.
+    limit: usize,
+}
+
+/// Where a name stands: its own form in lower case, its labels, the domain that speaks for it.
+struct Place<'t> {
+    name: &'t [u8],
+    labels: &'t Labels<'t>,
+    domain: &'t Domain,
 }
 
 impl Answerer {
@@ -65,163 +73,175 @@ impl Answerer {
         rng: &mut SmallRng,
         out: &mut Vec<u8>,
     ) -> Verdict {
+        let Answerer { zone, memo } = self;
         let query = match question::parse(packet) {
             Ok(query) => query,
             Err(Malformed::Silent) => return Verdict::Silent,
-            Err(Malformed::FormErr(head)) => {
-                Message::bare(out, head, None, PLAIN_UDP).finish(Rcode::FormErr, self.flags(false));
-                return Verdict::Answered { qtype: 0, rcode: Rcode::FormErr };
-            }
-            Err(Malformed::NotImp(head, edns)) => {
-                Message::bare(out, head, edns, PLAIN_UDP).finish(Rcode::NotImp, self.flags(false));
-                return Verdict::Answered { qtype: 0, rcode: Rcode::NotImp };
-            }
+            Err(Malformed::FormErr(head)) => return bare(out, head, None, Rcode::FormErr),
+            Err(Malformed::NotImp(head, edns)) => return bare(out, head, edns, Rcode::NotImp),
         };
-        let qtype = query.question.qtype;
-        let limit = limit(&query, channel);
-        let refusal = match (&query.edns, query.question.qclass, qtype) {
+        let turn = Turn { zone, query, channel, limit: limit(&query, channel) };
+        let mut buffer = [0; NAME];
+        let name = match (turn.refusal(), lower(query.question.name, &mut buffer)) {
+            (Some(rcode), _) => return turn.refuse(out, rcode),
+            (None, name) => name.unwrap_or_default(),
+        };
+        let labels = &Labels::new(name);
+        if let Some(domain) = target::domain_of(zone, labels) {
+            return match state {
+                Some(state) => turn.named(out, memo, state, &Place { name, labels, domain }, rng),
+                None => turn.refuse(out, Rcode::ServFail),
+            };
+        }
+        match (zone.domains.first(), state) {
+            (Some(domain), Some(state)) if is_reverse(labels) => {
+                turn.reverse(out, state, &Place { name, labels, domain }, rng)
+            }
+            (_, None) if is_reverse(labels) => turn.refuse(out, Rcode::ServFail),
+            _ => turn.foreign(out),
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// What is not answered for any name.
+    fn refusal(&self) -> Option<Rcode> {
+        let question = self.query.question;
+        match (self.query.edns, question.qclass, question.qtype) {
             (Some(edns), _, _) if edns.version > 0 => Some(Rcode::BadVers),
             (_, _, rtype::AXFR | rtype::IXFR) => Some(Rcode::NotImp),
             (_, class::IN, _) => None,
             _ => Some(Rcode::Refused),
-        };
-        if let Some(rcode) = refusal {
-            return self.refuse(out, &query, limit, rcode);
         }
-        let mut name = [0; NAME];
-        let Some(name) = lower(query.question.name, &mut name) else {
-            return self.refuse(out, &query, limit, Rcode::FormErr);
-        };
-        let labels = Labels::new(name);
-        let zone = self.zone.clone();
-        let ours = target::domain_of(&zone, &labels);
-        let (domain, is_reverse) = match ours {
-            Some(domain) => (Some(domain), false),
-            None => (zone.domains.first(), is_reverse(&labels)),
-        };
-        let Some(domain) = domain.filter(|_| ours.is_some() || is_reverse) else {
-            return self.foreign(out, &query, limit);
-        };
-        let Some(state) = state else {
-            return self.refuse(out, &query, limit, Rcode::ServFail);
-        };
-        let turn = Turn { query, state, limit, channel };
-        if is_reverse {
-            return self.reverse(out, &turn, domain, &labels, rng);
-        }
-        self.named(out, &turn, domain, &labels, name, rng)
     }
 
     fn flags(&self, authoritative: bool) -> Flags {
         Flags { authoritative, truncated: false, recursion_available: self.zone.recursion }
     }
 
-    fn refuse(&self, out: &mut Vec<u8>, query: &Query<'_>, limit: usize, rcode: Rcode) -> Verdict {
-        Message::answering(out, query, limit).finish(rcode, self.flags(false));
-        Verdict::Answered { qtype: query.question.qtype, rcode }
+    fn answered(&self, rcode: Rcode) -> Verdict {
+        Verdict::Answered { qtype: self.query.question.qtype, rcode }
+    }
+
+    fn refuse(&self, out: &mut Vec<u8>, rcode: Rcode) -> Verdict {
+        Message::answering(out, &self.query, self.limit).finish(rcode, self.flags(false));
+        self.answered(rcode)
     }
 
     /// A name that is not ours. Without the wish for recursion it is never forwarded.
-    fn foreign(&self, out: &mut Vec<u8>, query: &Query<'_>, limit: usize) -> Verdict {
-        let verdict = self.refuse(out, query, limit, Rcode::Refused);
-        match self.zone.recursion && query.head.recursion_desired {
-            true => Verdict::Forward { qtype: query.question.qtype },
+    fn foreign(&self, out: &mut Vec<u8>) -> Verdict {
+        let verdict = self.refuse(out, Rcode::Refused);
+        match self.zone.recursion && self.query.head.recursion_desired {
+            true => Verdict::Forward { qtype: self.query.question.qtype },
             false => verdict,
         }
     }
 
+    /// A name under one of our domains.
     fn named(
-        &mut self,
+        &self,
         out: &mut Vec<u8>,
-        turn: &Turn<'_, '_>,
-        domain: &Domain,
-        labels: &Labels<'_>,
-        name: &[u8],
+        memo: &mut Memo,
+        state: &State,
+        place: &Place<'_>,
         rng: &mut SmallRng,
     ) -> Verdict {
-        let qtype = turn.query.question.qtype;
-        let mut message = Message::answering(out, &turn.query, turn.limit);
-        let mut flags = self.flags(true);
-        let limit = self.records(turn);
-        if let Some(answers) = self.memo.get(name, qtype, turn.state) {
-            flags.truncated = !answers.write(&mut message, limit, rng);
-            message.finish(Rcode::NoError, flags);
-            return Verdict::Answered { qtype, rcode: Rcode::NoError };
+        let qtype = self.query.question.qtype;
+        if let Some(kept) = memo.get(place.name, qtype, state) {
+            return self.write(out, kept, state, place, rng);
         }
-        let zone = self.zone.clone();
-        let lookup = Lookup { zone: &zone, domain, state: turn.state };
-        let target = labels
-            .before(domain)
-            .map_or(Target::Unknown, |labels| target::target(&labels, &zone.datacenter));
-        let domain_at = HEADER + labels.suffix_at(domain.labels).unwrap_or_default();
-        let serial = turn.state.index() as u32;
-        let rcode = match lookup.find(&target, qtype) {
-            _ if target == Target::Apex && qtype == rtype::SOA => {
-                message.soa(Section::Answer, domain_at, &domain.name, serial);
-                let mut servers = lookup.name_servers();
-                servers.write_into(Section::Authority, &mut message, limit, rng);
+        let labels = place.labels.before(place.domain);
+        let target =
+            labels.map_or(Target::Unknown, |labels| target::target(&labels, &self.zone.datacenter));
+        let lookup = Lookup { zone: self.zone, domain: place.domain, state };
+        let mut found = lookup.find(&target, qtype);
+        let verdict = self.write(out, &mut found, state, place, rng);
+        if let Target::Service { name: service, .. } = &target {
+            memo.put(place.name, qtype, state, service, found);
+        }
+        verdict
+    }
+
+    fn write(
+        &self,
+        out: &mut Vec<u8>,
+        found: &mut Found,
+        state: &State,
+        place: &Place<'_>,
+        rng: &mut SmallRng,
+    ) -> Verdict {
+        let mut message = Message::answering(out, &self.query, self.limit);
+        let mut flags = self.flags(true);
+        let owner_at = HEADER + place.labels.suffix_at(place.domain.labels).unwrap_or_default();
+        let soa = |message: &mut Message<'_>, section| {
+            message.soa(section, owner_at, &place.domain.name, state.index() as u32)
+        };
+        let rcode = match found {
+            Found::Records(answers) => {
+                flags.truncated = !answers.write(&mut message, self.records(), rng);
                 Rcode::NoError
             }
-            Found::Records(mut answers) => {
-                flags.truncated = !answers.write(&mut message, limit, rng);
-                if let Target::Service { name: service, .. } = &target {
-                    self.memo.put(name, qtype, turn.state, service, answers);
-                }
+            Found::Zone(servers) => {
+                soa(&mut message, Section::Answer);
+                servers.write_into(Section::Authority, &mut message, usize::MAX, rng);
                 Rcode::NoError
             }
             Found::Empty => {
-                message.soa(Section::Authority, domain_at, &domain.name, serial);
+                soa(&mut message, Section::Authority);
                 Rcode::NoError
             }
             Found::Absent => {
-                message.soa(Section::Authority, domain_at, &domain.name, serial);
+                soa(&mut message, Section::Authority);
                 Rcode::NxDomain
             }
         };
         message.finish(rcode, flags);
-        Verdict::Answered { qtype, rcode }
+        self.answered(rcode)
     }
 
     /// How many records an answer may have at most, whatever fits.
-    fn records(&self, turn: &Turn<'_, '_>) -> usize {
-        let addresses = match turn.query.question.qtype {
+    fn records(&self) -> usize {
+        let addresses = match self.query.question.qtype {
             rtype::A | rtype::AAAA | rtype::ANY => self.zone.a_record_limit,
             _ => None,
         };
-        let udp = match turn.channel {
+        let udp = match self.channel {
             Channel::Udp { .. } => self.zone.udp_answer_limit,
             Channel::Tcp => None,
         };
         addresses.unwrap_or(usize::MAX).min(udp.unwrap_or(usize::MAX))
     }
 
-    /// PTR names of addresses we know; others are foreign.
+    /// PTR names of addresses we know; others are foreign. The domain is not the name's own.
     fn reverse(
         &self,
         out: &mut Vec<u8>,
-        turn: &Turn<'_, '_>,
-        domain: &Domain,
-        labels: &Labels<'_>,
+        state: &State,
+        place: &Place<'_>,
         rng: &mut SmallRng,
     ) -> Verdict {
-        let qtype = turn.query.question.qtype;
-        let lookup = Lookup { zone: &self.zone, domain, state: turn.state };
-        let ip = labels.all().and_then(|labels| target::reverse(&labels));
+        let lookup = Lookup { zone: self.zone, domain: place.domain, state };
+        let ip = place.labels.all().and_then(|labels| target::reverse(&labels));
         let mut names = ip.map(|ip| lookup.names_of(ip)).unwrap_or_default();
         if names.is_empty() {
-            return self.foreign(out, &turn.query, turn.limit);
+            return self.foreign(out);
         }
-        let mut message = Message::answering(out, &turn.query, turn.limit);
+        let mut message = Message::answering(out, &self.query, self.limit);
         let mut flags = self.flags(true);
-        if matches!(qtype, rtype::PTR | rtype::ANY) {
+        if matches!(self.query.question.qtype, rtype::PTR | rtype::ANY) {
             flags.truncated = !names.write(&mut message, usize::MAX, rng);
         } else {
-            let serial = turn.state.index() as u32;
-            message.soa(Section::Authority, 0, &domain.name, serial);
+            message.soa(Section::Authority, 0, &place.domain.name, state.index() as u32);
         }
         message.finish(Rcode::NoError, flags);
-        Verdict::Answered { qtype, rcode: Rcode::NoError }
+        self.answered(Rcode::NoError)
     }
+}
+
+/// An answer to what could not be read as a question.
+fn bare(out: &mut Vec<u8>, head: Head, edns: Option<Edns<'_>>, rcode: Rcode) -> Verdict {
+    Message::bare(out, head, edns, PLAIN_UDP).finish(rcode, Flags::default());
+    Verdict::Answered { qtype: 0, rcode }
 }
 
 /// The most bytes an answer may have.

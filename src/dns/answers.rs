@@ -27,6 +27,10 @@ pub struct Answers {
     chain: bool,
     /// Hangs on more than the service asked for, so that it is not kept.
     volatile: bool,
+    /// Some records weigh more than others.
+    weighted: bool,
+    /// Hosts of the records in this round's message.
+    wanted: Vec<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +83,7 @@ impl Answers {
 
     fn push_record(&mut self, body: &[u8], weight: u16, target_at: usize, hosts: Vec<usize>) {
         let wire = [TO_QUESTION.as_slice(), body].concat().into();
+        self.weighted |= self.records.first().is_some_and(|first| first.weight != weight);
         self.records.push(Record { wire, weight, target_at, hosts, key: 0.0 });
     }
 
@@ -144,33 +149,23 @@ impl Answers {
         limit: usize,
         rng: &mut SmallRng,
     ) -> bool {
-        for host in &mut self.hosts {
-            host.at = 0;
-            host.wanted = false;
+        if self.weighted {
+            self.draw_weights(rng);
         }
-        let weighted = self.draw_weights(rng);
         let limit = self.most.map_or(limit, |most| most.min(limit)).min(self.records.len());
         let mut whole = true;
-        let mut written = 0;
-        while written < limit {
-            if !weighted && written + 1 < self.records.len() {
-                let other = rng.random_range(written..self.records.len());
-                self.records.swap(written, other);
+        for nth in 0..limit {
+            if !self.weighted && nth + 1 < self.records.len() {
+                let other = rng.random_range(nth..self.records.len());
+                self.records.swap(nth, other);
             }
-            let Some(record) = self.records.get(written) else { break };
             let at = message.len();
+            let Some(record) = self.records.get(nth) else { break };
             if !message.push(section, &record.wire) {
                 whole = false;
                 break;
             }
-            for (nth, host) in record.hosts.iter().enumerate() {
-                let Some(host) = self.hosts.get_mut(*host) else { continue };
-                host.wanted = true;
-                if nth == 0 && host.at == 0 {
-                    host.at = at + record.target_at;
-                }
-            }
-            written += 1;
+            want_hosts(&mut self.hosts, &mut self.wanted, record, at);
         }
         whole &= self.write_hosts(message) || !self.chain;
         for extra in &self.extra {
@@ -182,32 +177,43 @@ impl Answers {
     }
 
     /// An exponential draw divided by the weight orders records as drawing them one by one
-    /// without putting back would (Efraimidis and Spirakis, 2006). False: all weigh the same.
-    fn draw_weights(&mut self, rng: &mut SmallRng) -> bool {
-        let first = self.records.first().map(|record| record.weight);
-        if self.records.iter().all(|record| Some(record.weight) == first) {
-            return false;
-        }
+    /// without putting back would (Efraimidis and Spirakis, 2006).
+    fn draw_weights(&mut self, rng: &mut SmallRng) {
         for record in &mut self.records {
             // In (0, 1], so that the logarithm is finite; a weight of 0 comes last.
             let draw = (rng.next_u32() >> 8) as f32 + 1.0;
             let exponential = -(draw / (1_u32 << 24) as f32).ln();
             record.key = exponential / f32::from(record.weight);
         }
-        self.records.sort_by(|a, b| a.key.total_cmp(&b.key));
-        true
+        self.records.sort_unstable_by(|a, b| a.key.total_cmp(&b.key));
     }
 
-    /// False: some had no room.
-    fn write_hosts(&self, message: &mut Message<'_>) -> bool {
+    /// Forgets the wanted hosts once their records are written. False: some had no room.
+    fn write_hosts(&mut self, message: &mut Message<'_>) -> bool {
         let section = if self.chain { Section::Answer } else { Section::Additional };
-        for host in self.hosts.iter().filter(|host| host.wanted) {
+        let mut whole = true;
+        for host in self.wanted.drain(..) {
+            let Some(host) = self.hosts.get_mut(host) else { continue };
             for body in &host.bodies {
-                if !message.push_owned(section, host.at, &host.name, body) {
-                    return false;
-                }
+                whole = whole && message.push_owned(section, host.at, &host.name, body);
             }
+            host.at = 0;
+            host.wanted = false;
         }
-        true
+        whole
+    }
+}
+
+/// Notes whose records are to follow, and where in the message the first of them is named.
+fn want_hosts(hosts: &mut [Host], wanted: &mut Vec<usize>, record: &Record, at: usize) {
+    for (nth, number) in record.hosts.iter().enumerate() {
+        let Some(host) = hosts.get_mut(*number) else { continue };
+        if !host.wanted {
+            host.wanted = true;
+            wanted.push(*number);
+        }
+        if nth == 0 && host.at == 0 {
+            host.at = at + record.target_at;
+        }
     }
 }

@@ -61,7 +61,8 @@ impl Default for Config {
 }
 
 impl Config {
-    pub(super) fn zone(&self) -> Result<Zone, Error> {
+    /// The settings that shape answers, in the form in which they are used.
+    pub fn zone(&self) -> Result<Zone, Error> {
         let parse = |name: &String| {
             Domain::parse(name).ok_or_else(|| Error::Domain { domain: name.clone() })
         };

@@ -20,6 +20,8 @@ const NAME_SERVERS: usize = 3;
 #[derive(Debug)]
 pub enum Found {
     Records(Answers),
+    /// The SOA itself was asked for: it comes with the servers.
+    Zone(Answers),
     /// The name is there, records of that type are not: NODATA.
     Empty,
     /// NXDOMAIN.
@@ -74,14 +76,15 @@ impl<'a> Lookup<'a> {
     }
 
     fn apex(&self, qtype: u16) -> Found {
-        if qtype != rtype::NS {
-            return Found::Empty;
+        match qtype {
+            rtype::SOA => Found::Zone(self.name_servers()),
+            rtype::NS => self.found(self.name_servers()),
+            _ => Found::Empty,
         }
-        self.found(self.name_servers())
     }
 
     /// The servers as NS records with their addresses.
-    pub fn name_servers(&self) -> Answers {
+    fn name_servers(&self) -> Answers {
         let mut answers = Answers::default();
         let mut known = BTreeMap::new();
         for (name, ip) in self.servers() {

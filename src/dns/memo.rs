@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use crate::model::{Index, limits};
 use crate::state::State;
 
-use super::answers::Answers;
+use super::lookup::Found;
 use super::wire::NAME;
+
+/// Bytes of an entry beside its records, roughly.
+const ENTRY: usize = 256;
 
 /// One worker's memory, bounded by `limits::DNS_MEMO`; when it is full it starts anew.
 #[derive(Default)]
@@ -18,10 +21,11 @@ pub struct Memo {
 
 struct Entry {
     service: Box<str>,
-    answers: Answers,
+    found: Found,
     truth: Truth,
     /// The state in which `truth` was last compared.
     seen: Seen,
+    weight: usize,
 }
 
 /// What an answer about a service hangs on. While this stands still, it is true.
@@ -51,7 +55,7 @@ impl Seen {
 
 impl Memo {
     /// The answers to the name in lower case, if they are kept and true in this state.
-    pub fn get(&mut self, name: &[u8], qtype: u16, state: &State) -> Option<&mut Answers> {
+    pub fn get(&mut self, name: &[u8], qtype: u16, state: &State) -> Option<&mut Found> {
         let mut buffer = [0; NAME + 2];
         let key = key(name, qtype, &mut buffer)?;
         let entry = self.entries.get_mut(key)?;
@@ -63,12 +67,18 @@ impl Memo {
             }
             entry.seen = seen;
         }
-        Some(&mut entry.answers)
+        Some(&mut entry.found)
     }
 
-    pub fn put(&mut self, name: &[u8], qtype: u16, state: &State, service: &str, answers: Answers) {
-        let weight = answers.weight() + name.len();
-        if answers.is_volatile() || weight > limits::DNS_MEMO / 8 {
+    /// Keeps what was found for a service that exists; of others there would be no end.
+    pub fn put(&mut self, name: &[u8], qtype: u16, state: &State, service: &str, found: Found) {
+        let weight = name.len()
+            + match &found {
+                Found::Records(answers) if !answers.is_volatile() => answers.weight(),
+                Found::Empty => ENTRY,
+                _ => return,
+            };
+        if weight > limits::DNS_MEMO / 8 {
             return;
         }
         if self.weight + weight > limits::DNS_MEMO {
@@ -78,10 +88,10 @@ impl Memo {
         let mut buffer = [0; NAME + 2];
         let Some(key) = key(name, qtype, &mut buffer) else { return };
         let (truth, seen) = (Truth::of(state, service), Seen::of(state));
-        let entry = Entry { service: service.into(), answers, truth, seen };
+        let entry = Entry { service: service.into(), found, truth, seen, weight };
         let old = self.entries.insert(key.into(), entry);
         self.weight += weight;
-        self.weight -= old.map_or(0, |old| old.answers.weight() + name.len());
+        self.weight -= old.map_or(0, |old| old.weight);
     }
 }
 

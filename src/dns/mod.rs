@@ -10,6 +10,7 @@ mod forward;
 mod lookup;
 mod memo;
 mod message;
+mod outbox;
 mod question;
 mod target;
 mod tcp;
@@ -23,6 +24,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UdpSocket};
@@ -70,17 +72,25 @@ pub struct Handle {
 
 /// What every worker and connection shares.
 #[derive(Clone)]
-struct Service {
+struct Front {
     zone: Arc<Zone>,
     cluster: Cluster,
     forwarder: Forwarder,
     counts: Counts,
+    /// Once it has the state, it keeps it.
+    synced: Arc<AtomicBool>,
 }
 
-impl Service {
-    /// What this agent has; none until it has received the state once.
+impl Front {
+    /// What this agent has, however old; none until it has received the state once.
     fn state(&self) -> Option<Arc<State>> {
-        self.cluster.standing().synced.then(|| self.cluster.snapshot())
+        if !self.synced.load(Ordering::Relaxed) {
+            if !self.cluster.standing().synced {
+                return None;
+            }
+            self.synced.store(true, Ordering::Relaxed);
+        }
+        Some(self.cluster.snapshot())
     }
 }
 
@@ -105,14 +115,15 @@ pub async fn start(
         tracing::warn!(listen = ?exposed, "dns.insecure: names are answered in clear");
         life.board.set("dns/insecure", Level::Warning, text);
     }
-    let service = Service { zone, cluster, forwarder, counts: Counts::register(metrics) };
+    let (counts, synced) = (Counts::register(metrics), Arc::default());
+    let front = Front { zone, cluster, forwarder, counts, synced };
     for Listener { tcp, udp, .. } in listeners {
-        life.tasks.spawn("dns tcp", tcp::serve(service.clone(), tcp, life.clone()));
+        life.tasks.spawn("dns tcp", tcp::serve(front.clone(), tcp, life.clone()));
         for socket in udp {
-            life.tasks.spawn("dns udp", udp::serve(service.clone(), socket, life.clone()));
+            life.tasks.spawn("dns udp", udp::serve(front.clone(), socket, life.clone()));
         }
     }
-    life.tasks.spawn("dns staleness", watch_staleness(service, life.clone()));
+    life.tasks.spawn("dns staleness", watch_staleness(front, life.clone()));
     Ok(Handle { addrs })
 }
 
@@ -139,14 +150,14 @@ fn bind(addr: SocketAddr, workers: usize) -> Result<Listener, Error> {
     }
 }
 
-async fn watch_staleness(service: Service, life: Life) {
+async fn watch_staleness(front: Front, life: Life) {
     let _ = life.shutdown.or(life.gates.wait(Gate::Synced)).await;
     let look = async {
         let mut ticks = tokio::time::interval(STALENESS);
         loop {
             ticks.tick().await;
-            let standing = service.cluster.standing();
-            service.counts.staleness.set(standing.last_contact.as_secs_f64());
+            let standing = front.cluster.standing();
+            front.counts.staleness.set(standing.last_contact.as_secs_f64());
         }
     };
     let _: Option<()> = life.shutdown.or(look).await;

@@ -13,19 +13,19 @@ use tokio::time::timeout;
 use crate::lifecycle::{Backoff, Life};
 use crate::model::limits;
 
-use super::Service;
+use super::Front;
 use super::answer::{Answerer, Channel, Verdict};
 
 /// What all connections of a listener share.
 struct Desk {
-    service: Service,
+    front: Front,
     answering: Mutex<(Answerer, SmallRng)>,
 }
 
-pub async fn serve(service: Service, listener: TcpListener, life: Life) {
-    let answerer = Answerer::new(service.zone.clone());
+pub async fn serve(front: Front, listener: TcpListener, life: Life) {
+    let answerer = Answerer::new(front.zone.clone());
     let rng = SmallRng::seed_from_u64(rand::random());
-    let desk = Arc::new(Desk { service, answering: Mutex::new((answerer, rng)) });
+    let desk = Arc::new(Desk { front, answering: Mutex::new((answerer, rng)) });
     let connections = Arc::new(Semaphore::new(limits::DNS_CONNECTIONS));
     let mut backoff = Backoff::new(limits::ACCEPT_RETRY.0, limits::ACCEPT_RETRY.1);
     loop {
@@ -46,11 +46,11 @@ pub async fn serve(service: Service, listener: TcpListener, life: Life) {
         backoff.reset();
         let (desk, shutdown) = (desk.clone(), life.shutdown.clone());
         life.tasks.spawn("dns connection", async move {
-            desk.service.counts.connections.inc();
+            desk.front.counts.connections.inc();
             if let Some(Err(error)) = shutdown.or(desk.converse(stream)).await {
                 tracing::debug!(%error, "dns: a connection ended early");
             }
-            desk.service.counts.connections.dec();
+            desk.front.counts.connections.dec();
             drop(place);
         });
     }
@@ -74,9 +74,9 @@ impl Desk {
                 Verdict::Silent => return Ok(()),
                 Verdict::Answered { .. } => {}
                 Verdict::Forward { .. } => {
-                    if let Some(_place) = self.service.forwarder.admit() {
+                    if let Some(_place) = self.front.forwarder.admit() {
                         let refusal = std::mem::take(&mut out);
-                        out = self.service.forwarder.over_tcp(&packet, refusal).await;
+                        out = self.front.forwarder.over_tcp(&packet, refusal).await;
                     }
                 }
             }
@@ -87,18 +87,21 @@ impl Desk {
     }
 
     fn answer(&self, packet: &[u8], out: &mut Vec<u8>) -> Verdict {
-        let state = self.service.state();
+        let state = self.front.state();
         let mut answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
         let (answerer, rng) = &mut *answering;
         let verdict = answerer.answer(packet, state.as_deref(), Channel::Tcp, rng, out);
-        self.service.counts.count(verdict);
+        self.front.counts.count(verdict);
         verdict
     }
 }
 
 async fn read_message(stream: &mut BufReader<TcpStream>, packet: &mut Vec<u8>) -> io::Result<()> {
-    let len = stream.read_u16().await?;
-    packet.resize(usize::from(len), 0);
+    let len = usize::from(stream.read_u16().await?);
+    if len > limits::DNS_QUERY {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the query is too long"));
+    }
+    packet.resize(len, 0);
     stream.read_exact(packet).await?;
     Ok(())
 }

@@ -11,9 +11,11 @@ use tokio::net::UdpSocket;
 use crate::lifecycle::Life;
 use crate::model::limits;
 use crate::net::is_loopback;
+use crate::state::State;
 
-use super::Service;
+use super::Front;
 use super::answer::{Answerer, Channel, Verdict};
+use super::outbox::Outbox;
 
 /// The largest payload of a datagram that an answer may use on loopback, as in Consul.
 const MOST_LOCAL: usize = 65_467;
@@ -21,23 +23,22 @@ const MOST_LOCAL: usize = 65_467;
 const MOST_REMOTE: usize = 1232;
 
 struct Worker {
-    service: Service,
+    front: Front,
     socket: Arc<UdpSocket>,
     answerer: Answerer,
     rng: SmallRng,
     packet: Vec<u8>,
-    out: Vec<u8>,
+    outbox: Outbox,
 }
 
-pub async fn serve(service: Service, socket: UdpSocket, life: Life) {
-    let answerer = Answerer::new(service.zone.clone());
+pub async fn serve(front: Front, socket: UdpSocket, life: Life) {
     let mut worker = Worker {
-        service,
+        answerer: Answerer::new(front.zone.clone()),
+        front,
         socket: Arc::new(socket),
-        answerer,
         rng: SmallRng::seed_from_u64(rand::random()),
-        packet: vec![0; limits::DNS_MESSAGE],
-        out: Vec::with_capacity(limits::DNS_MESSAGE),
+        packet: vec![0; limits::DNS_QUERY],
+        outbox: Outbox::default(),
     };
     while let Some(ready) = life.shutdown.or(worker.socket.readable()).await {
         if let Err(error) = ready.and_then(|()| worker.burst(&life)) {
@@ -51,52 +52,51 @@ pub async fn serve(service: Service, socket: UdpSocket, life: Life) {
 impl Worker {
     /// Answers what has arrived, up to a bound, from one state.
     fn burst(&mut self, life: &Life) -> io::Result<()> {
-        let state = self.service.state();
+        let state = self.front.state();
+        let mut result = Ok(());
         for _ in 0..limits::DNS_BATCH {
-            let (len, from) = match self.socket.try_recv_from(&mut self.packet) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            let most = if is_loopback(from) { MOST_LOCAL } else { MOST_REMOTE };
-            let packet = self.packet.get(..len).unwrap_or_default();
-            let verdict = self.answerer.answer(
-                packet,
-                state.as_deref(),
-                Channel::Udp { most },
-                &mut self.rng,
-                &mut self.out,
-            );
-            self.service.counts.count(verdict);
-            match verdict {
-                Verdict::Silent => {}
-                Verdict::Answered { .. } => send(&self.socket, &self.out, from),
-                Verdict::Forward { .. } => self.forward(len, from, life),
+            match self.socket.try_recv_from(&mut self.packet) {
+                Ok((len, from)) => self.answer(len, from, state.as_deref(), life),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
             }
         }
-        Ok(())
+        self.outbox.send(&self.socket);
+        result
+    }
+
+    fn answer(&mut self, len: usize, from: SocketAddr, state: Option<&State>, life: &Life) {
+        let most = if is_loopback(from) { MOST_LOCAL } else { MOST_REMOTE };
+        let packet = self.packet.get(..len).unwrap_or_default();
+        let out = self.outbox.buffer();
+        let channel = Channel::Udp { most };
+        let verdict = self.answerer.answer(packet, state, channel, &mut self.rng, out);
+        self.front.counts.count(verdict);
+        match verdict {
+            Verdict::Silent => {}
+            Verdict::Answered { .. } => self.outbox.address(from),
+            Verdict::Forward { .. } => self.forward(len, from, life),
+        }
     }
 
     /// Asks elsewhere, apart, so that our own names never wait for it.
-    fn forward(&self, len: usize, from: SocketAddr, life: &Life) {
-        let Some(permit) = self.service.forwarder.admit() else {
-            return send(&self.socket, &self.out, from);
+    fn forward(&mut self, len: usize, from: SocketAddr, life: &Life) {
+        let Some(permit) = self.front.forwarder.admit() else {
+            return self.outbox.address(from);
         };
         let query = self.packet.get(..len).unwrap_or_default().to_vec();
-        let (forwarder, socket) = (self.service.forwarder.clone(), self.socket.clone());
-        let (refusal, shutdown) = (self.out.clone(), life.shutdown.clone());
+        let (forwarder, socket) = (self.front.forwarder.clone(), self.socket.clone());
+        let (refusal, shutdown) = (self.outbox.buffer().clone(), life.shutdown.clone());
         life.tasks.spawn("dns forward", async move {
-            if let Some(answer) = shutdown.or(forwarder.over_udp(&query, refusal)).await {
-                send(&socket, &answer, from);
+            if let Some(answer) = shutdown.or(forwarder.over_udp(&query, refusal)).await
+                && let Err(error) = socket.send_to(&answer, from).await
+            {
+                tracing::debug!(%error, to = %from, "dns: an answer was not sent");
             }
             drop(permit);
         });
-    }
-}
-
-/// A client that cannot be reached asks again.
-fn send(socket: &UdpSocket, answer: &[u8], to: SocketAddr) {
-    if let Err(error) = socket.try_send_to(answer, to) {
-        tracing::debug!(%error, %to, "dns: an answer was not sent");
     }
 }

@@ -94,8 +94,10 @@ pub const PRESENCE_QUEUE: usize = 1024;
 pub const PRESENCE_COMMAND: usize = 512 * 1024;
 /// Checks that one agent runs.
 pub const CHECKS_PER_AGENT: usize = 8192;
-/// A TCP message of DNS.
+/// An answer of DNS.
 pub const DNS_MESSAGE: usize = 65_535;
+/// A query to DNS: a name, and options far longer than any in use.
+pub const DNS_QUERY: usize = 4096;
 /// Open TCP connections of the DNS listener.
 pub const DNS_CONNECTIONS: usize = 1024;
 /// Least and longest wait after an accept that failed (out of file descriptors, for example).

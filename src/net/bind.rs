@@ -41,11 +41,18 @@ pub fn bind_tcp(setting: &str, addr: SocketAddr) -> Result<TcpListener, BindErro
     open().map_err(|source| BindError { setting: setting.to_owned(), addr, source })
 }
 
+/// What arrives while nobody reads, in bytes of the kernel's count: a datagram takes 768 at least.
+const UDP_BACKLOG: usize = 1024 * 1024;
+
 /// A UDP socket. With `share` several workers may bind the same address (SO_REUSEPORT).
 pub fn bind_udp(setting: &str, addr: SocketAddr, share: bool) -> Result<UdpSocket, BindError> {
     let open = || {
         let socket = open(addr, Type::DGRAM, Protocol::UDP)?;
         socket.set_reuse_port(share)?;
+        // As much of it as the system's limit allows; who may raise that limit gets it all.
+        if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, UDP_BACKLOG).is_err() {
+            socket.set_recv_buffer_size(UDP_BACKLOG)?;
+        }
         socket.bind(&addr.into())?;
         UdpSocket::from_std(socket.into())
     };
