@@ -22,6 +22,9 @@ const MOST_LOCAL: usize = 65_467;
 /// What passes the internet without fragments (DNS flag day 2020).
 const MOST_REMOTE: usize = 1232;
 
+/// Bursts without a pause: some milliseconds.
+const BURSTS: usize = 16;
+
 struct Worker {
     front: Front,
     socket: Arc<UdpSocket>,
@@ -41,25 +44,43 @@ pub async fn serve(front: Front, socket: UdpSocket, life: Life) {
         outbox: Outbox::default(),
     };
     while let Some(ready) = life.shutdown.or(worker.socket.readable()).await {
-        if let Err(error) = ready.and_then(|()| worker.burst(&life)) {
+        match ready.and_then(|()| worker.bursts(&life)) {
+            Ok(Left::Nothing) => {}
+            Ok(Left::Perhaps) => tokio::task::yield_now().await,
             // The socket's own errors (an unreachable client's ICMP) pass.
-            tracing::debug!(%error, "dns: a datagram was lost");
+            Err(error) => tracing::debug!(%error, "dns: a datagram was lost"),
         }
-        tokio::task::yield_now().await;
     }
 }
 
+/// Whether datagrams may still wait.
+#[derive(PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Perhaps,
+}
+
 impl Worker {
+    /// Answers until nothing waits, or others should have their turn.
+    fn bursts(&mut self, life: &Life) -> io::Result<Left> {
+        for _ in 0..BURSTS {
+            if self.burst(life)? == Left::Nothing {
+                return Ok(Left::Nothing);
+            }
+        }
+        Ok(Left::Perhaps)
+    }
+
     /// Answers what has arrived, up to a bound, from one state.
-    fn burst(&mut self, life: &Life) -> io::Result<()> {
+    fn burst(&mut self, life: &Life) -> io::Result<Left> {
         let state = self.front.state();
-        let mut result = Ok(());
+        let mut result = Ok(Left::Perhaps);
         for _ in 0..limits::DNS_BATCH {
             match self.socket.try_recv_from(&mut self.packet) {
                 Ok((len, from)) => self.answer(len, from, state.as_deref(), life),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
-                    result = Err(error);
+                    let nothing = error.kind() == io::ErrorKind::WouldBlock;
+                    result = if nothing { Ok(Left::Nothing) } else { Err(error) };
                     break;
                 }
             }

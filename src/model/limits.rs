@@ -104,7 +104,7 @@ pub const DNS_CONNECTIONS: usize = 1024;
 pub const ACCEPT_RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How long a TCP connection to DNS may be silent, or take no answer.
 pub const DNS_IDLE: Duration = Duration::from_secs(10);
-/// Datagrams that a DNS worker answers before it lets others run.
+/// Datagrams that a DNS worker answers from one state.
 pub const DNS_BATCH: usize = 64;
 /// Encoded answers that one DNS worker keeps.
 pub const DNS_MEMO: usize = 8 * 1024 * 1024;
