@@ -17,6 +17,7 @@ mod node;
 mod open;
 mod propose;
 mod retention;
+mod reversion;
 mod snapshot;
 mod status;
 #[cfg(test)]

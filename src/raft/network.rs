@@ -20,8 +20,9 @@ use crate::model::{NodeId, limits};
 use crate::net::peer::{CallError, Purpose};
 
 use super::codec::PlainVote;
+use super::reversion::Acknowledged;
 use super::types::{Snapshot, Types, Vote};
-use super::wire::{self, Ballot, Chunk, Request, Response};
+use super::wire::{self, AppendReply, Ballot, Chunk, Request, Response};
 
 /// Appends on their way to one server.
 const APPENDS_IN_FLIGHT: usize = 32;
@@ -43,14 +44,22 @@ pub trait Transport: Send + Sync + 'static {
 }
 
 pub(super) struct Network {
-    pub(super) transport: Arc<dyn Transport>,
+    transport: Arc<dyn Transport>,
+    acknowledged: Arc<Acknowledged>,
+}
+
+impl Network {
+    pub(super) fn new(transport: Arc<dyn Transport>) -> Network {
+        Network { transport, acknowledged: Arc::default() }
+    }
 }
 
 impl RaftNetworkFactory<Types> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Peer {
-        Peer { target, transport: self.transport.clone() }
+        let (transport, acknowledged) = (self.transport.clone(), self.acknowledged.clone());
+        Peer { target, transport, acknowledged }
     }
 }
 
@@ -58,6 +67,7 @@ impl RaftNetworkFactory<Types> for Network {
 pub(super) struct Peer {
     target: u64,
     transport: Arc<dyn Transport>,
+    acknowledged: Arc<Acknowledged>,
 }
 
 impl Peer {
@@ -110,14 +120,25 @@ impl Peer {
     {
         let prev = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+        let term = request.vote.leader_id().term;
         let request = Request::Append(request.into());
         let answer = self.call(Purpose::Raft, &request, APPEND_TIMEOUT);
-        let odd = self.odd();
+        let (odd, target, acknowledged) = (self.odd(), self.target, self.acknowledged.clone());
         async move {
-            match answer.await? {
-                Response::Append(reply) => Ok(reply.of(prev, last)),
-                _ => odd,
+            let Response::Append(reply) = answer.await? else { return odd };
+            match (&reply, prev, last) {
+                (AppendReply::Success, _, Some(last)) => {
+                    acknowledged.note(term, target, last.index);
+                }
+                (AppendReply::Conflict, Some(prev), _)
+                    if acknowledged.is_lost(term, target, prev.index) =>
+                {
+                    let why = format!("server {target} has lost entry {}", prev.index);
+                    return Err(RPCError::Unreachable(Unreachable::from_string(why)));
+                }
+                _ => {}
             }
+            Ok(reply.of(prev, last))
         }
     }
 

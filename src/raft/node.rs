@@ -31,7 +31,7 @@ use super::propose::Proposer;
 use super::snapshot::SnapshotStore;
 use super::status::Status;
 use super::types::Types;
-use super::watch::{Gauges, SnapshotDuty, statuses};
+use super::watch::{Gauges, Upkeep, statuses};
 
 pub(super) type Core = openraft::Raft<Types, Machine>;
 
@@ -85,17 +85,18 @@ impl Raft {
         let clock = Arc::new(ClusterClock::default());
         let replica = writer.replica();
         let machine = Machine::new(writer, store.clone(), clock.clone());
-        let network = Network { transport };
+        let network = Network::new(transport);
         let settings = settings(&config)?;
         let core = Core::new(config.id.0, Arc::new(settings), network, log.clone(), machine)
             .await
             .map_err(|error| OpenError::Raft(error.to_string()))?;
         let gauges = Gauges::new(metrics);
         let status = statuses(&core, &replica, gauges);
-        SnapshotDuty {
+        Upkeep {
             core: core.clone(),
             store: store.clone(),
             pressure: pressure.clone(),
+            status: status.clone(),
             floor: config.snapshot_bytes,
         }
         .spawn();

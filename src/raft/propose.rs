@@ -64,6 +64,9 @@ impl Proposer {
 
     /// The term in which this server leads.
     fn leading(&self) -> Result<u64, ProposeError> {
+        if let Err(fatal) = &self.core.metrics().borrow_watched().running_state {
+            return Err(ProposeError::Stopped(fatal.to_string()));
+        }
         let metrics = self.core.server_metrics();
         let server = metrics.borrow_watched();
         if server.current_leader == Some(server.id) {

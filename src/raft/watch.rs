@@ -21,7 +21,7 @@ use super::wal::Pressure;
 /// Under load openraft's figures change with every batch; readers of the status need not.
 const PACE: Duration = Duration::from_millis(10);
 /// How often it is asked whether a snapshot is due, and how long a failed one rests.
-const SNAPSHOT_PACE: Duration = Duration::from_secs(1);
+const UPKEEP_PACE: Duration = Duration::from_secs(1);
 
 /// What the registry shows of Raft.
 pub(super) struct Gauges {
@@ -76,8 +76,12 @@ pub(super) fn statuses(core: &Core, replica: &Replica, gauges: Gauges) -> watch:
                 changed = server.changed() => changed,
                 changed = data.changed() => changed,
             };
-            let status = look();
-            let ended = changed.is_err() || status.role == Role::Stopped;
+            let mut status = look();
+            let ended = changed.is_err();
+            if ended {
+                status.role = Role::Stopped;
+                status.leader = None;
+            }
             sender.send_if_modified(|shown| {
                 let differs = *shown != status;
                 *shown = status;
@@ -92,28 +96,40 @@ pub(super) fn statuses(core: &Core, replica: &Replica, gauges: Gauges) -> watch:
     receiver
 }
 
-/// Takes snapshots when the log has grown enough.
-pub(super) struct SnapshotDuty {
+/// Takes snapshots when the log has grown enough, and steps aside where it cannot grow.
+pub(super) struct Upkeep {
     pub(super) core: Core,
     pub(super) store: SnapshotStore,
     pub(super) pressure: Arc<Pressure>,
+    pub(super) status: watch::Receiver<Status>,
     /// Bytes of log below which no snapshot is due.
     pub(super) floor: u64,
 }
 
-impl SnapshotDuty {
+impl Upkeep {
+    /// A leader whose disk is full would refuse every write, though others could take them.
+    async fn step_aside(&self) {
+        if !self.pressure.is_full() {
+            return;
+        }
+        let heir = self.status.borrow().heir();
+        if let Some(heir) = heir {
+            tracing::warn!(%heir, "the disk is full: another server is asked to lead");
+            // It fails only where openraft has ended.
+            let _ = self.core.trigger().transfer_leader(heir.0).await;
+        }
+    }
+
     pub(super) fn spawn(self) {
         let mut server = self.core.server_metrics();
         tokio::spawn(async move {
             let mut taken_at = 0;
             loop {
                 tokio::select! {
-                    () = sleep(SNAPSHOT_PACE) => {}
+                    () = sleep(UPKEEP_PACE) => {}
                     changed = server.changed() => if changed.is_err() { return },
                 }
-                if server.borrow_watched().state == openraft::ServerState::Shutdown {
-                    return;
-                }
+                self.step_aside().await;
                 let written = self.pressure.written();
                 let last = self.store.newest().map_or(0, |newest| newest.bytes);
                 if !snapshot_due(written - taken_at, last, self.floor) {
@@ -133,6 +149,10 @@ impl SnapshotDuty {
 pub(super) async fn take_snapshot(core: &Core, store: &SnapshotStore) -> Result<(), String> {
     let view = core.with_state_machine(|machine| Box::pin(std::future::ready(machine.view())));
     let (meta, state) = view.await.map_err(|fatal| fatal.to_string())?;
+    let newest = store.newest().and_then(|newest| newest.meta.last_log_id);
+    if meta.last_log_id <= newest {
+        return Ok(());
+    }
     let store = store.clone();
     let written = tokio::task::spawn_blocking(move || {
         let bytes = snapshot::encode(&meta, &state)?;

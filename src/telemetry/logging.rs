@@ -18,8 +18,9 @@ pub struct LogConfig {
     pub filter: String,
 }
 
-/// Openraft and hyper speak of their own insides at info.
-const QUIET: &str = "openraft=warn,hyper=warn,h2=warn,hickory_proto=warn,hickory_resolver=warn";
+/// Openraft and hyper speak of their own insides at info, and openraft warns of a peer that is away
+/// with every heartbeat.
+const QUIET: &str = "openraft=error,hyper=warn,h2=warn,hickory_proto=warn,hickory_resolver=warn";
 
 /// Sets logging up once for the process; a second call changes nothing.
 pub fn init_logging(config: &LogConfig) -> Result<(), String> {

@@ -1,10 +1,11 @@
 //! Three servers: leaders die, links are cut, followers fall behind, and nothing acknowledged is lost.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::model::NodeId;
-use crate::raft::{ProposeError, ReadIndexError};
+use crate::raft::{ProposeError, ReadIndexError, Role};
 
 use super::world::{Cluster, found, put};
 
@@ -138,4 +139,57 @@ fn a_read_index_covers_what_was_acknowledged() {
     let refused = cluster.block_on(cluster.raft(follower).read_index()).unwrap_err();
     assert_eq!(refused, ReadIndexError::NotLeader { leader: Some(raft.id()) });
     assert!(cluster.block_on(raft.propose(found())).is_ok());
+}
+
+#[test]
+fn a_leader_whose_disk_fails_stops_and_another_leads() {
+    let cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.write("before");
+    cluster.disk(leader).sync_fails.store(true, Ordering::SeqCst);
+    let failed = cluster.raft(leader);
+    let answer = cluster.block_on(failed.propose(put("doubtful", "v")));
+    assert!(matches!(answer, Ok(_) | Err(ProposeError::Unknown(_))), "{answer:?}");
+    cluster.wait("it has stopped", || cluster.status(leader).role == Role::Stopped);
+    let answer = cluster.block_on(failed.propose(put("refused", "v"))).unwrap_err();
+    assert!(matches!(answer, ProposeError::Stopped(_)), "{answer}");
+    cluster.write("after");
+    assert_ne!(cluster.leader(), leader);
+}
+
+#[test]
+fn a_leader_whose_disk_is_full_steps_aside_and_comes_back() {
+    let cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.disk(leader).full.store(true, Ordering::SeqCst);
+    let mut keys = Vec::new();
+    while cluster.leader() == leader {
+        let key = format!("k{}", keys.len());
+        cluster.write_large(&key);
+        keys.push(key);
+        assert!(keys.len() < 200, "it never steps aside");
+    }
+    cluster.write("meanwhile");
+    keys.push("meanwhile".to_owned());
+    assert_ne!(cluster.status(leader).role, Role::Stopped);
+    cluster.disk(leader).full.store(false, Ordering::SeqCst);
+    cluster.all_have(&keys);
+}
+
+#[test]
+fn a_server_that_lost_its_log_is_given_nothing_more() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    cluster.write("before");
+    cluster.all_have(&["before".to_owned()]);
+    let lost = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
+    cluster.kill(lost);
+    cluster.wipe(lost);
+    cluster.start(lost);
+    for number in 0..10 {
+        cluster.write(&format!("after-{number}"));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(cluster.status(lost).last_log, None);
+    assert!(cluster.status(leader).leads());
 }

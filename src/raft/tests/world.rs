@@ -19,6 +19,8 @@ use crate::replica::{self, Replica};
 use crate::state::{Admission, Command, Founding, Part, Put, Settings};
 use crate::telemetry::Metrics;
 
+use super::faulty::{Faulty, Shared};
+
 /// A directory on a file system where a sync means something: below the build's own.
 pub fn dir() -> TempDir {
     let base = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/raft-tests");
@@ -122,6 +124,7 @@ pub struct Cluster {
     here: Runtime,
     switch: Arc<Switch>,
     dirs: BTreeMap<u64, TempDir>,
+    disks: BTreeMap<u64, Arc<Faulty>>,
     servers: BTreeMap<u64, Server>,
 }
 
@@ -132,7 +135,9 @@ impl Cluster {
     pub fn new(servers: u64) -> Cluster {
         let here = Runtime::new().unwrap();
         let dirs = (1..=servers).map(|id| (id, dir())).collect();
-        let mut cluster = Cluster { here, switch: Arc::default(), dirs, servers: BTreeMap::new() };
+        let disks = (1..=servers).map(|id| (id, Arc::default())).collect();
+        let mut cluster =
+            Cluster { here, switch: Arc::default(), dirs, disks, servers: BTreeMap::new() };
         (1..=servers).for_each(|id| cluster.start(id));
         let first = cluster.raft(1);
         cluster.here.block_on(async {
@@ -152,7 +157,9 @@ impl Cluster {
         let port = Arc::new(Port { from: id, switch: self.switch.clone() });
         let (writer, replica) = replica::new(Part::Server);
         let metrics = Metrics::default();
-        let raft = runtime.block_on(Raft::open(config, writer, port, &metrics)).unwrap();
+        let disk = Arc::new(Shared(self.disks[&id].clone()));
+        let opening = Raft::open_on(disk, config, writer, port, &metrics);
+        let raft = runtime.block_on(opening).unwrap();
         self.switch.servers.lock().unwrap().insert(id, raft.clone());
         self.servers.insert(id, Server { runtime, raft, replica });
     }
@@ -204,12 +211,25 @@ impl Cluster {
 
     /// Writes through whoever leads; a refusal that appended nothing is tried again.
     pub fn write(&self, key: &str) {
+        self.write_value(key, 1);
+    }
+
+    pub fn write_large(&self, key: &str) {
+        self.write_value(key, 4000);
+    }
+
+    fn write_value(&self, key: &str, size: usize) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             assert!(Instant::now() < deadline, "nobody takes {key}");
-            match self.here.block_on(self.raft(self.leader()).propose(put(key, "v"))) {
+            match self.here.block_on(self.raft(self.leader()).propose(put(key, vec![7; size]))) {
                 Ok(_) => return,
-                Err(ProposeError::NotLeader { .. } | ProposeError::Unknown(_)) => {
+                Err(
+                    ProposeError::NotLeader { .. }
+                    | ProposeError::Unknown(_)
+                    | ProposeError::DiskFull
+                    | ProposeError::Stopped(_),
+                ) => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 Err(error) => panic!("{error}"),
@@ -224,6 +244,15 @@ impl Cluster {
                 keys.iter().all(|key| state.key(key.as_bytes()).is_some())
             });
         }
+    }
+
+    pub fn disk(&self, id: u64) -> &Faulty {
+        &self.disks[&id]
+    }
+
+    /// Takes everything from a server that was killed.
+    pub fn wipe(&mut self, id: u64) {
+        self.dirs.insert(id, dir());
     }
 
     /// Nothing goes to or comes from this server any more.

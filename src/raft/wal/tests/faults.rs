@@ -1,88 +1,11 @@
 //! Disks that fail: nothing is acknowledged after a failed sync, and a full disk is waited out.
 
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::super::super::disk::DiskFile;
+use super::super::super::tests::faulty::{Faulty, Shared};
 use super::super::writer::Wal;
 use super::*;
-
-/// The machine's disk, until told to fail.
-#[derive(Default)]
-struct Faulty {
-    sync_fails: AtomicBool,
-    full: AtomicBool,
-}
-
-struct FaultyFile {
-    file: Box<dyn DiskFile>,
-    disk: Arc<Faulty>,
-}
-
-struct Shared(Arc<Faulty>);
-
-impl Disk for Shared {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.create_dir(dir)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        RealDisk.list(dir)
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        RealDisk.read(path)
-    }
-
-    fn len(&self, path: &Path) -> io::Result<u64> {
-        RealDisk.len(path)
-    }
-
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        if self.0.full.load(Ordering::SeqCst) {
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
-        Ok(Box::new(FaultyFile { file: RealDisk.create(path)?, disk: self.0.clone() }))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(FaultyFile { file: RealDisk.open(path)?, disk: self.0.clone() }))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        RealDisk.lock(path)
-    }
-}
-
-impl DiskFile for FaultyFile {
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_at(bytes, offset)
-    }
-
-    fn zero_at(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.file.zero_at(offset, len)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        if self.disk.sync_fails.load(Ordering::SeqCst) {
-            return Err(io::Error::other("injected"));
-        }
-        self.file.sync()
-    }
-}
 
 #[tokio::test]
 async fn nothing_is_acknowledged_after_a_failed_sync() {
