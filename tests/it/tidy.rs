@@ -250,8 +250,10 @@ fn a_file_answers_one_question_and_says_which() {
         if lines > FILE_LINES {
             complaints.push(format!("{path}: {lines} lines, at most {FILE_LINES}"));
         }
-        for (i, line) in source.text.lines().enumerate() {
-            if line.chars().count() > LINE_COLUMNS {
+        // A string that cannot be broken does not make its line too long.
+        for (i, (line, code)) in source.text.lines().zip(source.code.lines()).enumerate() {
+            let words = if line.trim_start().starts_with("//") { line } else { code };
+            if words.chars().count() > LINE_COLUMNS {
                 complaints.push(format!("{path}:{}: over {LINE_COLUMNS} columns", i + 1));
             }
         }
@@ -266,7 +268,9 @@ fn a_file_answers_one_question_and_says_which() {
 #[test]
 fn functions_and_structs_stay_small() {
     let mut complaints = Vec::new();
-    for source in sources() {
+    // A test may be one long table, and a model as wide as what it mirrors.
+    let in_tests = |source: &Source| source.path.iter().any(|part| part == "tests");
+    for source in sources().into_iter().filter(|source| !in_tests(source)) {
         for (name, at, lines) in blocks(&source.code, "fn ") {
             if lines > FUNCTION_LINES {
                 let path = source.path.display();

@@ -174,10 +174,3 @@ fn format_1_is_read_and_written_as_it_was_released() {
     assert_eq!(state.encode(Part::Server), sample().encode(Part::Server));
     assert_eq!(state.encode(Part::Server), bytes);
 }
-
-#[test]
-#[ignore = "writes the fixture; to be run once for a format that is not released yet"]
-fn write_the_fixture() {
-    #[allow(clippy::disallowed_methods, reason = "it is its purpose to write a file")]
-    std::fs::write(FIXTURE, sample().encode(Part::Server)).unwrap();
-}
