@@ -1,4 +1,5 @@
 //! Everything that needs the real program: agents, clusters, real clients, and the house rules.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 mod bad_input;
 mod durability;
