@@ -156,8 +156,6 @@ fn sample() -> State {
     told(stamps.zip(commands).collect()).state
 }
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/snapshot-1.bin");
-
 /// Formats are frozen once released: if this fails, write a new version and a reader of both.
 #[test]
 fn format_1_is_read_and_written_as_it_was_released() {
