@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::model::{CheckDef, Health, NodeId, NodeName, ServiceDef, Source};
+use crate::model::{CheckDef, Health, NodeName, ServiceDef, Source};
 use crate::state::{NodeDef, PRESENT, presence_check};
 
 use super::PresenceError;
 use super::naming::name_checks;
 use super::promise::{Check, Edit, Promise, Service};
 use super::validate;
-
-/// The service whose instances are the servers, as Consul's clients expect.
-const SERVERS: &str = "consul";
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -25,8 +22,7 @@ pub struct Config {
     pub presence_ttl: Duration,
     /// Services of the config file, each with its checks; ids that are empty are assigned.
     pub services: Vec<(ServiceDef, Vec<CheckDef>)>,
-    /// Servers are the instances of the service `consul`.
-    pub is_server: bool,
+    /// The port of the service `consul`, whose instances are the servers.
     pub peer_port: u16,
 }
 
@@ -37,7 +33,7 @@ impl Config {
             return Err(PresenceError::invalid("presence_ttl", "must be at least 1s"));
         }
         validate::meta("meta", &self.meta)?;
-        let mut promise = Promise::new(NodeDef {
+        let node = NodeDef {
             name: self.node.as_str().into(),
             agent: None,
             uuid: String::new(),
@@ -45,18 +41,14 @@ impl Config {
             tagged_addresses: tagged(&self.address),
             meta: self.meta,
             presence_ttl: self.presence_ttl,
-        });
+        };
+        let mut promise = Promise::new(node, self.peer_port);
         promise.edit(Edit::PutCheck(Check {
             def: presence_check(),
             source: Source::System,
             status: Health::Passing,
             output: PRESENT.to_owned(),
         }));
-        if self.is_server {
-            let mut def = ServiceDef::new(SERVERS, SERVERS);
-            def.port = self.peer_port.into();
-            promise.edit(Edit::PutService(Service { def, source: Source::System }));
-        }
         for (def, checks) in self.services {
             add_configured(&mut promise, def, checks)?;
         }
@@ -102,12 +94,4 @@ fn tagged(address: &str) -> BTreeMap<String, String> {
         }
     }
     tagged
-}
-
-/// The node's UUID: the same for the same node of the same cluster, another for any other.
-pub(super) fn node_uuid(cluster: u128, node: NodeId) -> String {
-    // An odd multiplier is a bijection, so two ids of one cluster never meet.
-    const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-    let mixed = cluster ^ u128::from(node.0).wrapping_mul(SPREAD);
-    uuid::Builder::from_custom_bytes(mixed.to_be_bytes()).into_uuid().to_string()
 }

@@ -46,9 +46,6 @@ fn register(
 ) -> Result<Vec<Edit>, PresenceError> {
     validate::service(def)?;
     let known = promise.service(&def.id);
-    if known.is_some_and(|known| known.source == Source::System) {
-        return Err(PresenceError::Reserved(def.id.to_string()));
-    }
     // A configured service stays one: it comes back as configured at the next start.
     let source = known.map_or(Source::Api, |known| known.source);
     let mut edits = vec![Edit::PutService(Service { def: def.clone(), source })];

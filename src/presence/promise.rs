@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{CheckDef, Folded, Health, Index, ServiceDef, Source};
+use crate::model::{CheckDef, Folded, Health, Index, NodeId, Role, ServiceDef, Source};
 use crate::state::{CatalogOp, NodeDef};
+
+/// The id and name of the service whose instances are the servers.
+pub(super) const SERVERS: &str = "consul";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Service {
@@ -28,6 +31,7 @@ pub(super) struct Promise {
     /// The node row's create index when it was last seen: another one tells that the node was
     /// removed as a whole, and everything on it with it.
     pub(super) node_create: Option<Index>,
+    peer_port: u16,
     services: BTreeMap<Arc<str>, Service>,
     checks: BTreeMap<Arc<str>, Check>,
     /// The checks of each instance.
@@ -45,14 +49,33 @@ pub(super) enum Edit {
 }
 
 impl Promise {
-    pub(super) fn new(node: NodeDef) -> Promise {
+    pub(super) fn new(node: NodeDef, peer_port: u16) -> Promise {
         Promise {
+            peer_port,
             folded: Folded::new(&node.name),
             node,
             node_create: None,
             services: BTreeMap::new(),
             checks: BTreeMap::new(),
             checks_of: BTreeMap::new(),
+        }
+    }
+
+    /// Who this agent is in the cluster, which may change while it runs. A server is an instance
+    /// of the service `consul`, as clients expect.
+    pub(super) fn identify(&mut self, cluster: u128, id: NodeId, role: Role) {
+        self.node.agent = Some(id);
+        self.node.uuid = node_uuid(cluster, id);
+        match (role, self.services.contains_key(SERVERS)) {
+            (Role::Server, false) => {
+                let mut def = ServiceDef::new(SERVERS, SERVERS);
+                def.port = self.peer_port.into();
+                self.edit(Edit::PutService(Service { def, source: Source::System }));
+            }
+            (Role::Edge, true) => {
+                self.edit(Edit::RemoveService(SERVERS.into()));
+            }
+            _ => {}
         }
     }
 
@@ -174,4 +197,12 @@ impl Check {
             output: self.output.clone(),
         }
     }
+}
+
+/// The node's UUID: the same for the same node of the same cluster, another for any other.
+pub(super) fn node_uuid(cluster: u128, node: NodeId) -> String {
+    // An odd multiplier is a bijection, so two ids of one cluster never meet.
+    const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let mixed = cluster ^ u128::from(node.0).wrapping_mul(SPREAD);
+    uuid::Builder::from_custom_bytes(mixed.to_be_bytes()).into_uuid().to_string()
 }

@@ -6,9 +6,13 @@ use std::time::Duration;
 use crate::model::{CheckDef, CheckKind, ServiceDef, limits, validate_service_name};
 
 use super::PresenceError;
+use super::promise::SERVERS;
 
 pub(super) fn service(def: &ServiceDef) -> Result<(), PresenceError> {
     let field = format!("services[{}]", def.id);
+    if &*def.id == SERVERS {
+        return Err(PresenceError::Reserved(SERVERS.to_owned()));
+    }
     if def.id.is_empty() {
         return Err(PresenceError::invalid("services[].id", "must not be empty"));
     }

@@ -17,7 +17,6 @@ use crate::state::{CatalogOp, Command, Outcome, Refusal, State};
 
 use super::PresenceError;
 use super::clockwork::Clockwork;
-use super::config::node_uuid;
 use super::diff::{check_op, diff, learn};
 use super::flight::{Flight, Pending};
 use super::handle::{Answer, Request};
@@ -241,8 +240,7 @@ impl Worker {
             return None;
         }
         let state = self.cluster.snapshot();
-        self.promise.node.agent = Some(standing.id);
-        self.promise.node.uuid = node_uuid(state.identity().cluster, standing.id);
+        self.promise.identify(state.identity().cluster, standing.id, standing.role);
         let mut flight = Flight::default();
         let unknown = state.node(self.promise.folded.as_str()).is_none();
         if self.sight.look && (now >= self.sight.rested || (asked && unknown)) {

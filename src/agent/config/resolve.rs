@@ -151,7 +151,6 @@ fn members(
         meta: BTreeMap::new(),
         presence_ttl,
         services: services.collect(),
-        is_server: false,
         peer_port: advertise.port(),
     };
     let cluster = cluster::Config {

@@ -27,7 +27,6 @@ pub(super) fn config(services: Vec<(ServiceDef, Vec<CheckDef>)>) -> Config {
         meta: BTreeMap::new(),
         presence_ttl: Duration::from_secs(10),
         services,
-        is_server: true,
         peer_port: 8300,
     }
 }
@@ -54,8 +53,9 @@ impl House {
         services: Vec<(ServiceDef, Vec<CheckDef>)>,
     ) -> House {
         let life = Life::default();
-        let presence =
-            start(config(services), cluster.clone(), life.clone(), &Metrics::default()).unwrap();
+        let metrics = Metrics::default();
+        let started = start(config(services), cluster.clone(), life.clone(), &metrics);
+        let presence = started.unwrap();
         let opened =
             tokio::time::timeout(Duration::from_secs(5), life.gates.wait(Gate::Registered));
         opened.await.expect("the gate opens");
@@ -98,12 +98,14 @@ impl House {
         assert_eq!(outcome, Outcome::Done);
     }
 
-    /// Waits until the catalog is as wanted; fails after a minute of it not being so.
+    /// Waits until all is as wanted; fails after a minute of it not being so.
     pub(super) async fn until(&self, what: &str, wanted: impl Fn(&House) -> bool) {
         let mut watch = self.cluster.watch([Topic::All]);
         let waiting = async {
             while !wanted(self) {
-                watch.changed().await;
+                // The board wakes nobody, so it is looked at now and then.
+                let look = Duration::from_millis(10);
+                let _ = tokio::time::timeout(look, watch.changed()).await;
             }
         };
         let limit = Duration::from_secs(60);

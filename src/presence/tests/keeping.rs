@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::{CheckDef, CheckKind, Folded, Health, ServiceDef, Source};
+use crate::model::{CheckDef, CheckKind, Folded, Health, NodeName, Role, ServiceDef, Source};
 use crate::presence::PresenceError;
-use crate::state::{CatalogOp, NodeDef};
+use crate::state::{Admission, CatalogOp, Command, NodeDef, Outcome};
 
 use super::house::{House, NODE, service, ttl};
 
@@ -196,4 +196,41 @@ async fn an_instance_that_recovers_in_time_stays() {
     house.presence.report("service:w1", Health::Passing, String::new()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(9)).await;
     assert!(house.has("w1"));
+}
+
+/// While another agent owns the node nothing can be promised; what was found out meanwhile is told
+/// as soon as it can be.
+#[tokio::test(start_paused = true)]
+async fn what_the_catalog_refuses_is_said_and_tried_again() {
+    let house = House::open(vec![]).await;
+    house.presence.register(service("w1"), vec![ttl(15)], false).await.unwrap();
+    house.presence.report("service:w1", Health::Passing, String::new()).await.unwrap();
+    let other = Admission {
+        name: NodeName::new("other").unwrap(),
+        nonce: 2,
+        role: Role::Edge,
+        peer_addr: ([127, 0, 0, 1], 1).into(),
+        client_urls: vec![],
+        version: String::new(),
+    };
+    let admitted = house.cluster.propose(Command::Admit(other)).await.unwrap();
+    let Outcome::Admitted { id, .. } = admitted else { panic!("{admitted:?}") };
+    let mine = house.state().node(NODE).unwrap().def.clone();
+    house.catalog(CatalogOp::PutNode(NodeDef { agent: Some(id), ..mine })).await;
+
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let refused = house.presence.register(service("w2"), vec![], false).await;
+    assert!(matches!(refused, Err(PresenceError::Refused(_))), "{refused:?}");
+    assert!(!house.has("w2"));
+    let board = house.life.board.entries();
+    assert!(board.iter().any(|(_, entry)| entry.text.contains("belongs to agent")), "{board:?}");
+    tokio::time::sleep(Duration::from_secs(15)).await;
+
+    house.cluster.propose(Command::Retire(id)).await.unwrap();
+    let expired = |house: &House| house.status("service:w1") == Some(Health::Critical);
+    house.until("the silence of the app is told", expired).await;
+    let quiet = |house: &House| {
+        house.life.board.entries().iter().all(|(_, entry)| !entry.text.contains("belongs"))
+    };
+    house.until("the trouble is over", quiet).await;
 }

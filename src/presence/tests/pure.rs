@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{CheckDef, CheckKind, Health, NodeId, Source, limits};
+use crate::model::{CheckDef, CheckKind, Health, NodeId, Role, Source, limits};
 use crate::presence::clockwork::{Clockwork, Due, OUTPUT_REST};
-use crate::presence::config::node_uuid;
 use crate::presence::naming::name_checks;
-use crate::presence::promise::Check;
+use crate::presence::promise::{Check, Promise, SERVERS, node_uuid};
 use crate::presence::{PresenceError, validate};
 
 use super::house::{config, service, ttl};
@@ -138,4 +137,16 @@ fn an_output_rests_after_it_was_shown_and_the_newest_is_shown_next() {
     assert_eq!(clock.newest(&check), "6");
     clock.forget(&check.def.id);
     assert_eq!(clock.next(), None);
+}
+
+#[test]
+fn only_a_server_is_an_instance_of_the_servers_service() {
+    let mut promise: Promise = config(vec![]).promise().unwrap();
+    promise.identify(7, NodeId(1), Role::Edge);
+    assert_eq!(promise.service(SERVERS), None);
+    promise.identify(7, NodeId(1), Role::Server);
+    assert_eq!(promise.service(SERVERS).map(|service| service.def.port), Some(8300));
+    promise.identify(7, NodeId(2), Role::Edge);
+    assert_eq!(promise.service(SERVERS), None);
+    assert_eq!(promise.node.agent, Some(NodeId(2)));
 }
