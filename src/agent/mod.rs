@@ -15,7 +15,7 @@ use crate::lifecycle::{Gate, Life};
 use crate::net::http::Requests;
 use crate::presence::{self, Presence};
 use crate::telemetry::Metrics;
-use crate::{consul, dns, files, proxy};
+use crate::{consul, dns, etcd, files, proxy, web};
 
 use config::Resolved;
 use listeners::Listeners;
@@ -88,8 +88,23 @@ impl Agent {
         listeners.retain(|(_, addresses)| !addresses.is_empty());
 
         let requests = Requests::new(&metrics);
-        let router =
-            consul::router(resolved.consul, cluster.clone(), requests, fronts.shutdown.clone());
+        let pages = web::Parts {
+            datacenter: resolved.consul.datacenter.clone(),
+            cluster: cluster.clone(),
+            life: fronts.clone(),
+            metrics,
+            requests: requests.clone(),
+            listeners: listeners.clone(),
+        };
+        let router = consul::router(
+            resolved.consul,
+            cluster.clone(),
+            presence.clone(),
+            requests.clone(),
+            fronts.shutdown.clone(),
+        )
+        .merge(etcd::router(resolved.etcd, cluster.clone(), requests))
+        .merge(web::router(pages));
         http.serve(&router, &fronts);
         fronts.gates.open(Gate::Listening);
         tracing::info!(node = %cluster.name(), "the agent listens");

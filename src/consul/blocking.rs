@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::{Cluster, Consistency, ReadError};
 use crate::replica::{Topic, Watch};
@@ -14,12 +14,10 @@ use super::Front;
 use super::answer::Freshness;
 use super::error::Failure;
 use super::params::{Mode, Options};
+use super::patience::{LEADER_HOLD, Patience};
 
-/// How long reads that need a leader wait for one.
-const LEADER_HOLD: Duration = Duration::from_secs(7);
 /// How long catalog and health wait for a leader before they answer from memory.
 const CATALOG_HOLD: Duration = Duration::from_secs(1);
-const RETRY: Duration = Duration::from_millis(100);
 
 /// What becomes of a read that finds no leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,18 +63,37 @@ pub async fn read(
     if first.index > options.index {
         return Ok(view(front, class, options, state, first, known_leader));
     }
-    let Ok(_place) = front.waiters.try_acquire() else {
-        return Err(Failure::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "Too many blocking queries are waiting on this agent",
-        ));
-    };
     drop(state);
-    let deadline = Instant::now() + jittered(options.wait, rand::random_range(0.0..1.0));
-    let state = wait(front, &mut watch, options.index, first, &mark, deadline).await;
+    let lineage = front.cluster.snapshot().identity().lineage;
+    let (mut asked, mut found) = (options.index, first.found);
+    let done = |state: &State| {
+        let now = mark(state);
+        let nothing_still = !found && !now.found;
+        found = now.found;
+        if nothing_still {
+            // What is not there has no index of its own: unrelated changes move it.
+            asked = asked.max(now.index);
+        }
+        state.identity().lineage != lineage || (now.index > asked && !nothing_still)
+    };
+    let state = wait(front, &mut watch, options.wait, done).await?;
     let mark = mark(&state);
     let known_leader = front.cluster.standing().leader.is_some();
     Ok(view(front, class, options, state, mark, known_leader))
+}
+
+/// Waits until `done` holds, the time runs out, or the agent stops. None: it held from the start.
+pub async fn until(
+    front: &Front,
+    options: &Options,
+    topics: impl FnOnce() -> Vec<Topic>,
+    done: impl Fn(&State) -> bool,
+) -> Result<Option<Arc<State>>, Failure> {
+    let mut watch = front.cluster.watch(topics());
+    if done(&front.cluster.snapshot()) {
+        return Ok(None);
+    }
+    wait(front, &mut watch, options.wait, done).await.map(Some)
 }
 
 /// A sixteenth is added at random, so that queries that began together do not end together.
@@ -87,28 +104,25 @@ pub fn jittered(wait: Duration, fraction: f64) -> Duration {
 async fn wait(
     front: &Front,
     watch: &mut Watch,
-    asked: u64,
-    first: Mark,
-    mark: &impl Fn(&State) -> Mark,
-    deadline: Instant,
-) -> Arc<State> {
-    let lineage = front.cluster.snapshot().identity().lineage;
-    let (mut asked, mut found) = (asked, first.found);
+    time: Duration,
+    mut done: impl FnMut(&State) -> bool,
+) -> Result<Arc<State>, Failure> {
+    let Ok(_place) = front.waiters.try_acquire() else {
+        return Err(Failure::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many blocking queries are waiting on this agent",
+        ));
+    };
+    let deadline = Instant::now() + jittered(time, rand::random_range(0.0..1.0));
     loop {
         let woken = tokio::select! {
             woken = timeout_at(deadline, watch.changed()) => woken.is_ok(),
             () = front.shutdown.begun() => false,
         };
         let state = front.cluster.snapshot();
-        let now = mark(&state);
-        let restored = state.identity().lineage != lineage;
-        let nothing_still = !found && !now.found;
-        if !woken || restored || (now.index > asked && !nothing_still) {
-            return state;
+        if !woken || done(&state) {
+            return Ok(state);
         }
-        // What is not there has no index of its own: unrelated changes move it, and wake nobody.
-        asked = if nothing_still { asked.max(now.index) } else { asked };
-        found = now.found;
     }
 }
 
@@ -163,14 +177,14 @@ async fn fresh(
 
 /// A new read index for every attempt, until there is a leader or the time is over.
 async fn linearizable(cluster: &Cluster, hold: Duration) -> Result<Arc<State>, ReadError> {
-    let deadline = Instant::now() + hold;
+    let patience = Patience::of(hold);
     loop {
-        match timeout_at(deadline, cluster.read(Consistency::Linearizable)).await {
-            Ok(Err(ReadError::NoLeader)) if Instant::now() + RETRY < deadline => {
-                sleep(RETRY).await;
-            }
-            Ok(outcome) => return outcome,
-            Err(_) => return Err(ReadError::NoLeader),
+        let read = cluster.read(Consistency::Linearizable);
+        let Ok(outcome) = timeout_at(patience.deadline, read).await else {
+            return Err(ReadError::NoLeader);
+        };
+        if !patience.again(matches!(outcome, Err(ReadError::NoLeader))).await {
+            return outcome;
         }
     }
 }

@@ -16,8 +16,9 @@ use crate::state::{Command, Outcome};
 
 use super::error::{Failure, plain};
 use super::params::{self, Options, Params};
+use super::patience::{LEADER_HOLD, Patience};
 use super::routes::{self, Endpoint, Found, Route};
-use super::{Front, answer, catalog, health, kv, path, status};
+use super::{Front, agent, answer, catalog, health, identity, kv, path, status};
 
 pub type Answer = Result<Response<Body>, Failure>;
 
@@ -58,17 +59,16 @@ impl Call<'_> {
     /// Has a command applied. Where there is no leader nothing was appended, so it is tried
     /// again for as long as Consul's clients are used to.
     pub async fn propose(&self, command: Command) -> Result<Outcome, Failure> {
-        const HOLD: std::time::Duration = std::time::Duration::from_secs(7);
-        const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
-        let deadline = tokio::time::Instant::now() + HOLD;
+        let patience = Patience::of(LEADER_HOLD);
         loop {
-            match self.front.cluster.propose(command.clone()).await {
-                Ok(Outcome::Refused(refusal)) => return Err(refusal.into()),
-                Err(ProposeError::NoLeader) if tokio::time::Instant::now() + PAUSE < deadline => {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                outcome => return Ok(outcome?),
+            let outcome = self.front.cluster.propose(command.clone()).await;
+            if patience.again(matches!(outcome, Err(ProposeError::NoLeader))).await {
+                continue;
             }
+            return match outcome? {
+                Outcome::Refused(refusal) => Err(refusal.into()),
+                outcome => Ok(outcome),
+            };
         }
     }
 }
@@ -140,6 +140,17 @@ async fn dispatch(endpoint: Endpoint, call: Call<'_>, body: Body) -> Answer {
         Endpoint::CatalogDeregister => catalog::deregister(call, body).await,
         Endpoint::StatusLeader => status::leader(&call),
         Endpoint::StatusPeers => status::peers(&call),
+        Endpoint::AgentSelf => identity::itself(call).await,
+        Endpoint::AgentMembers => identity::members(call).await,
+        Endpoint::AgentServices => agent::services(call).await,
+        Endpoint::AgentService => agent::service(call).await,
+        Endpoint::AgentRegister => agent::register(call, body).await,
+        Endpoint::AgentDeregister => agent::deregister(call).await,
+        Endpoint::AgentChecks => agent::checks(call).await,
+        Endpoint::AgentCheckRegister => agent::register_check(call, body).await,
+        Endpoint::AgentCheckDeregister => agent::deregister_check(call).await,
+        Endpoint::AgentCheckReport(status) => agent::report(call, status).await,
+        Endpoint::AgentCheckUpdate => agent::update(call, body).await,
     }
 }
 

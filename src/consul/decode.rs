@@ -182,6 +182,10 @@ impl Fields {
         self.members.retain(|(known, _)| !names.iter().any(|n| known.eq_ignore_ascii_case(n)));
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// Everything has been taken, or the body names something that does not exist.
     pub fn finish(self) -> Result<()> {
         match self.members.first() {

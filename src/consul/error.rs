@@ -7,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::cluster::{ProposeError, ReadError};
 use crate::net::http::BodyError;
+use crate::presence::PresenceError;
 use crate::state::Refusal;
 
 use super::answer;
@@ -92,6 +93,32 @@ impl From<Refusal> for Failure {
                 Failure::internal(format!("Unknown service ID '{id}' for check ID '{check}'"))
             }
             other => Failure::internal(other.to_string()),
+        }
+    }
+}
+
+impl From<PresenceError> for Failure {
+    fn from(error: PresenceError) -> Failure {
+        let missing = |text: String| Failure::new(StatusCode::NOT_FOUND, text);
+        match error {
+            PresenceError::UnknownService(id) => missing(format!(
+                "Unknown service ID {id:?}. Ensure that the service ID is passed, not the \
+                 service name."
+            )),
+            PresenceError::UnknownCheck(id) => missing(format!(
+                "Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."
+            )),
+            PresenceError::NotTtl(id) => {
+                Failure::internal(format!("CheckID {id:?} does not have associated TTL"))
+            }
+            PresenceError::Cluster(error) => error.into(),
+            PresenceError::Refused(refusal) => refusal.into(),
+            PresenceError::Reserved(_)
+            | PresenceError::Limit { .. }
+            | PresenceError::Invalid { .. } => Failure::bad(error.to_string()),
+            PresenceError::Probes(_) | PresenceError::Stopped => {
+                Failure::internal(error.to_string())
+            }
         }
     }
 }

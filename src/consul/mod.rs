@@ -1,18 +1,22 @@
 //! The Consul-shaped HTTP API: keys, catalog, health, agent and status, with blocking queries.
 
+mod agent;
 mod answer;
 mod blocking;
 mod call;
 mod catalog;
 mod decode;
+mod definition;
 mod duration;
 mod entry;
 mod error;
 mod health;
+mod identity;
 mod json;
 mod kv;
 mod params;
 mod path;
+mod patience;
 mod routes;
 mod rows;
 mod status;
@@ -28,6 +32,7 @@ use crate::cluster::Cluster;
 use crate::lifecycle::Shutdown;
 use crate::model::limits;
 use crate::net::http::Requests;
+use crate::presence::Presence;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -47,6 +52,7 @@ impl Default for Config {
 struct Front {
     config: Config,
     cluster: Cluster,
+    presence: Presence,
     requests: Requests,
     shutdown: Shutdown,
     /// Places for blocking queries that wait.
@@ -54,8 +60,14 @@ struct Front {
 }
 
 /// The API as a router whose fallback it is: every path that no other front claims is Consul's.
-pub fn router(config: Config, cluster: Cluster, requests: Requests, shutdown: Shutdown) -> Router {
+pub fn router(
+    config: Config,
+    cluster: Cluster,
+    presence: Presence,
+    requests: Requests,
+    shutdown: Shutdown,
+) -> Router {
     let waiters = Semaphore::new(limits::WAITERS);
-    let front = Arc::new(Front { config, cluster, requests, shutdown, waiters });
+    let front = Arc::new(Front { config, cluster, presence, requests, shutdown, waiters });
     Router::new().fallback(call::answer).with_state(front)
 }

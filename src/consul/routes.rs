@@ -2,6 +2,8 @@
 
 use http::Method;
 
+use crate::model::Health;
+
 /// What a path asks for; what stands behind the path goes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
@@ -20,6 +22,17 @@ pub enum Endpoint {
     CatalogDeregister,
     StatusLeader,
     StatusPeers,
+    AgentSelf,
+    AgentMembers,
+    AgentServices,
+    AgentService,
+    AgentRegister,
+    AgentDeregister,
+    AgentChecks,
+    AgentCheckRegister,
+    AgentCheckDeregister,
+    AgentCheckReport(Health),
+    AgentCheckUpdate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +93,19 @@ pub const ROUTES: &[Route] = &[
     route("/v1/health/service/", M::Get, E::HealthService, "health"),
     route("/v1/catalog/service/", M::Get, E::CatalogService, "catalog"),
     route("/v1/catalog/services", M::Get, E::CatalogServices, "catalog"),
+    route("/v1/agent/check/pass/", M::Put, E::AgentCheckReport(Health::Passing), "agent"),
+    route("/v1/agent/check/warn/", M::Put, E::AgentCheckReport(Health::Warning), "agent"),
+    route("/v1/agent/check/fail/", M::Put, E::AgentCheckReport(Health::Critical), "agent"),
+    route("/v1/agent/check/update/", M::Put, E::AgentCheckUpdate, "agent"),
+    route("/v1/agent/check/register", M::Put, E::AgentCheckRegister, "agent"),
+    route("/v1/agent/check/deregister/", M::Put, E::AgentCheckDeregister, "agent"),
+    route("/v1/agent/service/register", M::Put, E::AgentRegister, "agent"),
+    route("/v1/agent/service/deregister/", M::Put, E::AgentDeregister, "agent"),
+    route("/v1/agent/service/", M::Get, E::AgentService, "agent"),
+    route("/v1/agent/services", M::Get, E::AgentServices, "agent"),
+    route("/v1/agent/checks", M::Get, E::AgentChecks, "agent"),
+    route("/v1/agent/self", M::Get, E::AgentSelf, "agent"),
+    route("/v1/agent/members", M::Get, E::AgentMembers, "agent"),
     route("/v1/health/checks/", M::Get, E::HealthChecks, "health"),
     route("/v1/health/node/", M::Get, E::HealthNode, "health"),
     route("/v1/health/state/", M::Get, E::HealthState, "health"),

@@ -138,6 +138,49 @@ impl Serialize for ServiceJson<'_> {
     }
 }
 
+/// An instance as its own agent shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AgentServiceJson<'a> {
+    #[serde(rename = "ID")]
+    id: &'a str,
+    service: &'a str,
+    tags: Tags<'a>,
+    meta: &'a BTreeMap<String, String>,
+    port: i32,
+    address: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tagged_addresses: Addresses<'a>,
+    weights: WeightsJson,
+    enable_tag_override: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_hash: Option<&'a str>,
+    datacenter: &'a str,
+}
+
+impl<'a> AgentServiceJson<'a> {
+    pub fn new(row: &'a InstanceRow, datacenter: &'a str) -> AgentServiceJson<'a> {
+        let def = &row.def;
+        AgentServiceJson {
+            id: &def.id,
+            service: &def.name,
+            tags: Tags(&def.tags),
+            meta: &def.meta,
+            port: def.port,
+            address: &def.address,
+            tagged_addresses: addresses(&def.tagged_addresses),
+            weights: def.weights.into(),
+            enable_tag_override: def.enable_tag_override,
+            content_hash: None,
+            datacenter,
+        }
+    }
+
+    pub fn with_hash(row: &'a InstanceRow, datacenter: &'a str, hash: &'a str) -> Self {
+        AgentServiceJson { content_hash: Some(hash), ..AgentServiceJson::new(row, datacenter) }
+    }
+}
+
 struct Tags<'a>(&'a [Arc<str>]);
 
 impl Serialize for Tags<'_> {

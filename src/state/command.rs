@@ -159,10 +159,14 @@ pub enum Outcome {
     Done,
     Put {
         prev: Option<Arc<KeyRow>>,
+        /// The revision that the put made.
+        revision: Revision,
     },
     Deleted {
         count: u64,
         prev: Vec<(Key, Arc<KeyRow>)>,
+        /// The revision that the deletion made; of one that removed nothing, the one it saw.
+        revision: Revision,
     },
     /// Whether the condition of a Consul write held.
     Kv(bool),

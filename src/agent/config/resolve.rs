@@ -9,7 +9,7 @@ use crate::balance;
 use crate::cluster::{self, RoleWish};
 use crate::model::{NodeName, limits};
 use crate::state::Settings;
-use crate::{consul, dns, files, net, presence, proxy};
+use crate::{consul, dns, etcd, files, net, presence, proxy};
 
 use super::file::{
     BalanceSetting, DnsSection, File, FilesSection, ForwardSetting, HttpSection, ProtocolSetting,
@@ -43,6 +43,7 @@ pub struct Resolved {
     pub presence: presence::Config,
     pub http: HttpConfig,
     pub consul: consul::Config,
+    pub etcd: etcd::Config,
     pub dns: dns::Config,
     pub proxy: proxy::Config,
     pub files: files::Config,
@@ -68,6 +69,9 @@ pub fn resolve(file: File, flags: &Flags) -> Result<Resolved, ConfigError> {
         consul: consul::Config {
             datacenter: datacenter.clone(),
             kv_value_limit: file.limits.value.map_or(limits::KV_VALUE, |size| size.0),
+        },
+        etcd: etcd::Config {
+            request_limit: file.limits.request.map_or(limits::ETCD_REQUEST, |size| size.0),
         },
         dns: dns(file.dns, datacenter)?,
         proxy: proxy::Config { upstreams: upstreams(file.upstreams)? },

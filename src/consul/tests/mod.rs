@@ -1,9 +1,12 @@
 //! The Consul API against a cluster of one, request by request.
 
+mod agent;
 mod blocking;
 mod catalog;
 mod kv;
 mod paths;
+
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,9 +15,10 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use crate::cluster::Cluster;
-use crate::lifecycle::Shutdown;
+use crate::lifecycle::{Gate, Life, Shutdown};
 use crate::model::NodeName;
 use crate::net::http::Requests;
+use crate::presence;
 use crate::telemetry::Metrics;
 
 /// An agent's API with the handles behind it.
@@ -22,6 +26,7 @@ use crate::telemetry::Metrics;
 struct Api {
     router: Router,
     cluster: Cluster,
+    life: Life,
     shutdown: Shutdown,
 }
 
@@ -47,13 +52,42 @@ impl Answered {
 }
 
 impl Api {
+    /// An agent that promises nothing, so that the catalog holds only what a test puts there.
     fn new() -> Api {
-        let cluster = Cluster::solo(NodeName::new("n1").expect("a node name"));
-        let shutdown = Shutdown::default();
-        let requests = Requests::new(&Metrics::default());
+        let life = Life::default();
+        life.shutdown.begin();
+        Api::over(Cluster::solo(NodeName::new("n1").expect("a node name")), life)
+    }
+
+    /// An agent whose node is in the catalog.
+    async fn with_presence() -> Api {
+        let api = Api::over(Cluster::solo(NodeName::new("n1").expect("a name")), Life::default());
+        api.life.gates.wait(Gate::Registered).await;
+        api
+    }
+
+    fn over(cluster: Cluster, life: Life) -> Api {
+        let metrics = Metrics::default();
+        let presence = presence::start(
+            presence::Config {
+                node: cluster.name().clone(),
+                address: "127.0.0.1".to_owned(),
+                meta: Default::default(),
+                presence_ttl: Duration::from_secs(10),
+                services: Vec::new(),
+                is_server: false,
+                peer_port: 8300,
+            },
+            cluster.clone(),
+            life.clone(),
+            &metrics,
+        );
+        let presence = presence.expect("a presence");
+        let requests = Requests::new(&metrics);
         let config = super::Config::default();
-        let router = super::router(config, cluster.clone(), requests, shutdown.clone());
-        Api { router, cluster, shutdown }
+        let shutdown = Shutdown::default();
+        let router = super::router(config, cluster.clone(), presence, requests, shutdown.clone());
+        Api { router, cluster, life, shutdown }
     }
 
     async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answered {

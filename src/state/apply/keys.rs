@@ -53,7 +53,7 @@ pub(super) fn put(draft: &mut Draft<'_>, put: &Put) -> Result<Outcome, Refusal> 
     let flags = old.as_ref().map_or(0, |old| old.flags);
     let row = written(old.as_ref(), revision, value, lease, flags);
     draft.push(Change::Key(put.key.clone(), Some(row)));
-    Ok(Outcome::Put { prev: old.filter(|_| put.prev_kv) })
+    Ok(Outcome::Put { prev: old.filter(|_| put.prev_kv), revision })
 }
 
 pub(super) fn delete_range(
@@ -69,7 +69,9 @@ pub(super) fn delete_range(
         draft.push(Change::Key(key.clone(), None));
     }
     let count = gone.len() as u64;
-    Ok(Outcome::Deleted { count, prev: if delete.prev_kv { gone } else { Vec::new() } })
+    let revision = if count > 0 { draft.revision() } else { draft.base().revision() };
+    let prev = if delete.prev_kv { gone } else { Vec::new() };
+    Ok(Outcome::Deleted { count, prev, revision })
 }
 
 pub(super) fn kv(draft: &mut Draft<'_>, command: &KvCommand) -> Result<Outcome, Refusal> {

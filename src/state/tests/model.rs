@@ -117,7 +117,8 @@ impl Model {
                 let gone = self.delete(|key| delete.range.contains(key));
                 let prev = if delete.prev_kv { gone.clone() } else { Vec::new() };
                 let prev = prev.into_iter().map(|(key, row)| (key, row.into())).collect();
-                Ok(Outcome::Deleted { count: gone.len() as u64, prev })
+                let revision = self.revision + i64::from(!gone.is_empty());
+                Ok(Outcome::Deleted { count: gone.len() as u64, prev, revision })
             }
             Command::Kv(command) => self.kv(command),
             Command::Compact(revision) => self.compact(*revision),
@@ -214,7 +215,7 @@ impl Model {
         }
         self.keys.put(self.revision as u64 + 1, &put.key, write);
         let prev = old.filter(|_| put.prev_kv).map(|old| super::key_row(old).into());
-        Ok(Outcome::Put { prev })
+        Ok(Outcome::Put { prev, revision: self.revision + 1 })
     }
 
     fn delete(&mut self, goes: impl Fn(&Key) -> bool) -> Vec<(Key, crate::state::KeyRow)> {

@@ -1,0 +1,329 @@
+//! Turns the bodies of the agent's registrations into definitions of services and checks.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{CheckDef, CheckKind, Health, ServiceDef, TaggedAddress, Weights, limits};
+
+use super::decode::{self, DecodeError, Fields};
+use super::entry::{port, tagged_address};
+use super::error::Failure;
+
+/// Checks are not run more often than this.
+const INTERVAL_LEAST: Duration = Duration::from_secs(1);
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// An instance is not deregistered sooner than this.
+const DEREGISTER_LEAST: Duration = Duration::from_secs(60);
+
+fn undecodable(error: DecodeError) -> Failure {
+    Failure::bad(format!("Request decode failed: {error}"))
+}
+
+/// The body of `agent/service/register`. Checks without an id or name get theirs from presence.
+pub fn service(body: &[u8]) -> Result<(ServiceDef, Vec<CheckDef>), Failure> {
+    let mut fields = decode::object(body, "").map_err(undecodable)?;
+    let (def, weights, checks) = read_service(&mut fields).map_err(undecodable)?;
+    fields.finish().map_err(undecodable)?;
+    if def.name.is_empty() {
+        return Err(Failure::bad("Missing service name"));
+    }
+    if matches!(&*def.address, "0.0.0.0" | "::" | "[::]") {
+        return Err(Failure::bad("Invalid service address"));
+    }
+    check_meta(&def.meta)?;
+    let mut def = def;
+    if let Some((passing, warning)) = weights {
+        def.weights = shares(passing, warning)?;
+    }
+    let mut verified = Vec::new();
+    for check in checks {
+        verified.push(check.verify("Status for checks must 'passing', 'warning', 'critical'")?);
+    }
+    check_tagged(&def)?;
+    fill_tagged(&mut def);
+    Ok((def, verified))
+}
+
+type Shares = Option<(i64, i64)>;
+
+fn read_service(fields: &mut Fields) -> Result<(ServiceDef, Shares, Vec<Check>), DecodeError> {
+    let (id, name) = (fields.string(&["ID"])?, fields.string(&["Name"])?);
+    let mut def = ServiceDef::new(if id.is_empty() { &name } else { &id }, &name);
+    def.tags = fields.strings(&["Tags"])?.into_iter().map(Arc::from).collect();
+    def.meta = fields.map(&["Meta"])?;
+    def.address = fields.string(&["Address"])?.into();
+    def.port = port(fields)?;
+    def.enable_tag_override = fields.boolean(&["EnableTagOverride", "enable_tag_override"])?;
+    for (name, mut to) in fields.objects_by_name(&["TaggedAddresses", "tagged_addresses"])? {
+        def.tagged_addresses.insert(name, tagged_address(&mut to)?);
+        to.finish()?;
+    }
+    let weights = match fields.object(&["Weights"])? {
+        None => None,
+        Some(mut given) => {
+            let passing = given.integer(&["Passing"])?.unwrap_or_default();
+            let warning = given.integer(&["Warning"])?.unwrap_or_default();
+            given.finish()?;
+            Some((passing, warning))
+        }
+    };
+    let mut given = fields.objects(&["Checks"])?;
+    given.extend(fields.object(&["Check"])?);
+    let mut checks = Vec::new();
+    for check in given.into_iter().filter(|check| !check.is_empty()) {
+        checks.push(Check::read(check)?);
+    }
+    fields.skip(&["Kind", "Proxy", "Connect", "Locality", "SocketPath", "Token"]);
+    Ok((def, weights, checks))
+}
+
+fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), Failure> {
+    let bad = |text: String| Err(Failure::bad(format!("Invalid Service Meta: {text}")));
+    if meta.len() > limits::META_PAIRS {
+        let most = limits::META_PAIRS;
+        return bad(format!("Node metadata cannot contain more than {most} key/value pairs"));
+    }
+    for (key, value) in meta {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let why = if key.is_empty() {
+            "Key cannot be blank".to_owned()
+        } else if !key.chars().all(plain) {
+            "Key contains invalid characters".to_owned()
+        } else if key.len() > limits::META_KEY {
+            format!("Key is too long (limit: {} characters)", limits::META_KEY)
+        } else if key.starts_with("consul-") {
+            "Key prefix 'consul-' is reserved for internal use".to_owned()
+        } else if value.len() > limits::META_VALUE {
+            format!("Value is too long (limit: {} characters)", limits::META_VALUE)
+        } else {
+            continue;
+        };
+        return bad(format!("Couldn't load metadata pair ('{key}', '{value}'): {why}"));
+    }
+    Ok(())
+}
+
+fn shares(passing: i64, warning: i64) -> Result<Weights, Failure> {
+    if passing < 1 {
+        return Err(Failure::bad("Invalid Weights: Passing must be greater than 0"));
+    }
+    match (u16::try_from(passing), u16::try_from(warning)) {
+        (Ok(passing), Ok(warning)) => Ok(Weights { passing, warning }),
+        _ => Err(Failure::bad("Invalid Weights: DNS Weight must be between 0 and 65535")),
+    }
+}
+
+/// Names that promise a family of addresses keep it.
+fn check_tagged(def: &ServiceDef) -> Result<(), Failure> {
+    for (name, tagged) in &def.tagged_addresses {
+        let ip = tagged.address.parse::<IpAddr>().ok();
+        let family = match &**name {
+            "lan_ipv4" | "wan_ipv4" if !ip.is_some_and(|ip| ip.is_ipv4()) => "ipv4",
+            "lan_ipv6" | "wan_ipv6" if !ip.is_some_and(|ip| ip.is_ipv6()) => "ipv6",
+            _ => continue,
+        };
+        return Err(Failure::internal(format!(
+            "Service tagged address {name:?} must be a valid {family} address"
+        )));
+    }
+    Ok(())
+}
+
+/// An address that is an IP address stands under the names of its family too.
+fn fill_tagged(def: &mut ServiceDef) {
+    let names = match def.address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => ["lan_ipv4", "wan_ipv4"],
+        Ok(IpAddr::V6(_)) => ["lan_ipv6", "wan_ipv6"],
+        Err(_) => return,
+    };
+    for name in names {
+        let own = TaggedAddress { address: def.address.to_string(), port: def.port };
+        def.tagged_addresses.entry(name.to_owned()).or_insert(own);
+    }
+}
+
+/// The body of `agent/check/register`.
+pub fn check(body: &[u8]) -> Result<CheckDef, Failure> {
+    let fields = decode::object(body, "").map_err(undecodable)?;
+    let check = Check::read(fields).map_err(undecodable)?;
+    if check.def.name.is_empty() {
+        return Err(Failure::bad("Missing check name"));
+    }
+    let mut def = check.verify("Bad check status")?;
+    if def.id.is_empty() {
+        def.id = def.name.clone();
+    }
+    Ok(def)
+}
+
+/// The body of `agent/check/update`.
+pub fn update(body: &[u8]) -> Result<(Health, String), Failure> {
+    let mut fields = decode::object(body, "checkUpdate").map_err(undecodable)?;
+    let status = fields.string(&["Status"]).map_err(undecodable)?;
+    let output = fields.string(&["Output"]).map_err(undecodable)?;
+    fields.finish().map_err(undecodable)?;
+    match status.parse() {
+        Ok(status) => Ok((status, output)),
+        Err(_) => Err(Failure::bad(format!("Invalid check status: '{status}'"))),
+    }
+}
+
+/// A check as it was asked for, not looked at yet.
+struct Check {
+    def: CheckDef,
+    status: String,
+    /// In nanoseconds, for they may be negative.
+    interval: i64,
+    ttl: i64,
+    timeout: Option<Duration>,
+    output_max: i64,
+    failures: [Option<i64>; 2],
+    probe: Probe,
+}
+
+enum Probe {
+    None,
+    Http {
+        url: String,
+        method: String,
+        headers: BTreeMap<String, Vec<String>>,
+        body: String,
+        tls_skip_verify: bool,
+    },
+    Tcp {
+        address: String,
+    },
+    Script,
+    Alias,
+    /// A kind that Consul runs and this agent does not.
+    Other(&'static str),
+}
+
+impl Check {
+    fn read(mut fields: Fields) -> Result<Check, DecodeError> {
+        let (id, own) = (fields.string(&["CheckID"])?, fields.string(&["ID"])?);
+        let name = fields.string(&["Name"])?;
+        let mut def =
+            CheckDef::new(if id.is_empty() { &own } else { &id }, &name, CheckKind::Static);
+        def.notes = fields.string(&["Notes"])?;
+        let service = fields.string(&["ServiceID", "service_id"])?;
+        def.service_id = (!service.is_empty()).then(|| service.into());
+        let after = ["DeregisterCriticalServiceAfter", "deregister_critical_service_after"];
+        def.deregister_after = fields.duration(&after)?.map(|after| after.max(DEREGISTER_LEAST));
+        let count = |number: Option<i64>| {
+            u32::try_from(number.unwrap_or_default()).unwrap_or_default().max(1)
+        };
+        def.rise = count(fields.integer(&["SuccessBeforePassing"])?);
+        let warning = fields.integer(&["FailuresBeforeWarning"])?;
+        let critical = fields.integer(&["FailuresBeforeCritical"])?;
+        def.fall = count(critical);
+        let check = Check {
+            def,
+            status: fields.string(&["Status"])?,
+            interval: fields.nanoseconds(&["Interval"])?,
+            ttl: fields.nanoseconds(&["TTL"])?,
+            timeout: fields.duration(&["Timeout"])?,
+            output_max: fields.integer(&["OutputMaxSize"])?.unwrap_or_default(),
+            failures: [warning, critical],
+            probe: Probe::read(&mut fields)?,
+        };
+        fields.skip(&["Token", "Shell", "ExposedPort", "ProxyHTTP", "ProxyGRPC", "Type"]);
+        fields.finish()?;
+        Ok(check)
+    }
+
+    /// The definition, if it can be run; `bad_status` is said of an unknown status.
+    fn verify(self, bad_status: &'static str) -> Result<CheckDef, Failure> {
+        let invalid = |text: &str| Err(Failure::bad(format!("Invalid check: {text}")));
+        if self.ttl > 0 && self.interval > 0 {
+            return invalid("Interval and TTL cannot both be specified");
+        }
+        if matches!(self.probe, Probe::Alias) && self.ttl != 0 {
+            return invalid("TTL must be not be set for Alias checks");
+        }
+        let active = !matches!(self.probe, Probe::None | Probe::Alias);
+        if active && self.interval <= 0 {
+            return invalid(
+                "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks",
+            );
+        }
+        if matches!(self.probe, Probe::None) && self.ttl <= 0 {
+            return invalid("TTL must be > 0 for TTL checks");
+        }
+        if self.output_max < 0 {
+            return invalid("MaxOutputMaxSize must be positive");
+        }
+        if let [Some(warning), critical] = self.failures
+            && warning > critical.unwrap_or_default()
+        {
+            return invalid("FailuresBeforeWarning can't be higher than FailuresBeforeCritical");
+        }
+        let initial = match &*self.status {
+            "" => Health::Critical,
+            status => status.parse().map_err(|_| Failure::bad(bad_status))?,
+        };
+        let mut def = self.def;
+        def.initial = initial;
+        let nanoseconds = |n: i64| Duration::from_nanos(u64::try_from(n).unwrap_or_default());
+        let interval = nanoseconds(self.interval).max(INTERVAL_LEAST);
+        let timeout = self.timeout.unwrap_or(TIMEOUT_DEFAULT);
+        def.kind = match self.probe {
+            Probe::None => CheckKind::Ttl { ttl: nanoseconds(self.ttl) },
+            Probe::Http { url, method, headers, body, tls_skip_verify } => {
+                let method = if method.is_empty() { "GET".to_owned() } else { method };
+                CheckKind::Http { url, method, headers, body, interval, timeout, tls_skip_verify }
+            }
+            Probe::Tcp { address } => CheckKind::Tcp { address, interval, timeout },
+            Probe::Script => {
+                return Err(Failure::internal(
+                    "Scripts are disabled on this agent; to enable, configure \
+                     'enable_script_checks' or 'enable_local_script_checks' to true",
+                ));
+            }
+            Probe::Alias => return invalid("this agent runs no Alias checks"),
+            Probe::Other(kind) => return invalid(&format!("this agent runs no {kind} checks")),
+        };
+        Ok(def)
+    }
+}
+
+impl Probe {
+    fn read(fields: &mut Fields) -> Result<Probe, DecodeError> {
+        let url = fields.string(&["HTTP"])?;
+        let method = fields.string(&["Method"])?;
+        let headers = fields.map_of_lists(&["Header"])?;
+        let body = fields.string(&["Body"])?;
+        let tls_skip_verify = fields.boolean(&["TLSSkipVerify", "tls_skip_verify"])?;
+        fields.skip(&["DisableRedirects", "TLSServerName", "tls_server_name"]);
+        let address = fields.string(&["TCP"])?;
+        let tcp_tls = fields.boolean(&["TCPUseTLS", "tcp_use_tls"])?;
+        let scripts = [&["Args", "args"], &["ScriptArgs", "script_args"]];
+        let mut script = false;
+        for names in scripts {
+            script |= !fields.strings(names)?.is_empty();
+        }
+        let docker = fields.string(&["DockerContainerID", "docker_container_id"])?;
+        let alias = fields.string(&["AliasService"])?;
+        let alias = !fields.string(&["AliasNode"])?.is_empty() || !alias.is_empty();
+        let mut other = (!docker.is_empty()).then_some("Docker");
+        for (name, kind) in
+            [("UDP", "UDP"), ("GRPC", "gRPC"), ("H2PING", "H2PING"), ("OSService", "OSService")]
+        {
+            if !fields.string(&[name])?.is_empty() {
+                other = Some(kind);
+            }
+        }
+        fields.skip(&["GRPCUseTLS", "grpc_use_tls", "H2PingUseTLS", "h2ping_use_tls"]);
+        Ok(match other {
+            Some(kind) => Probe::Other(kind),
+            None if !url.is_empty() => Probe::Http { url, method, headers, body, tls_skip_verify },
+            None if !address.is_empty() && tcp_tls => Probe::Other("TCP with TLS"),
+            None if !address.is_empty() => Probe::Tcp { address },
+            None if script => Probe::Script,
+            None if alias => Probe::Alias,
+            None => Probe::None,
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! The etcd v3 API: keys through the JSON gateway, and the side endpoints beside it.
+
+mod error;
+mod gateway;
+mod kv;
+mod proto;
+mod side;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::any;
+
+use crate::cluster::Cluster;
+use crate::model::limits;
+use crate::net::http::Requests;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Bytes of a request in etcd's own encoding.
+    pub request_limit: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { request_limit: limits::ETCD_REQUEST }
+    }
+}
+
+/// What every call is answered with.
+struct Front {
+    config: Config,
+    cluster: Cluster,
+    requests: Requests,
+}
+
+/// Everything below `/v3`, and what etcd serves beside it.
+pub fn router(config: Config, cluster: Cluster, requests: Requests) -> Router {
+    let front = Arc::new(Front { config, cluster, requests });
+    Router::new()
+        .route("/v3", any(gateway::answer))
+        .route("/v3/", any(gateway::answer))
+        .route("/v3/{*call}", any(gateway::answer))
+        .route("/v3beta", any(gateway::answer))
+        .route("/v3beta/{*call}", any(gateway::answer))
+        .route("/v2/{*path}", any(side::not_found))
+        .route("/version", any(side::version))
+        .route("/health", any(side::health))
+        .with_state(front)
+}

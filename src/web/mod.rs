@@ -1,0 +1,72 @@
+//! The agent's own pages: `/livez`, `/readyz`, `/metrics` and `/status`.
+
+mod probes;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::routing::{any, get};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::cluster::Cluster;
+use crate::lifecycle::Life;
+use crate::net::http::Requests;
+use crate::telemetry::Metrics;
+
+/// What the pages show.
+pub struct Parts {
+    pub datacenter: String,
+    pub cluster: Cluster,
+    pub life: Life,
+    pub metrics: Metrics,
+    pub requests: Requests,
+    /// What this agent listens on, by purpose.
+    pub listeners: Vec<(&'static str, Vec<SocketAddr>)>,
+}
+
+/// The pages as a router without a fallback.
+pub fn router(parts: Parts) -> Router {
+    Router::new()
+        .route("/", any(home))
+        .route("/livez", any(probes::live))
+        .route("/livez/{check}", any(probes::live))
+        .route("/readyz", any(probes::ready))
+        .route("/readyz/{check}", any(probes::ready))
+        .route("/metrics", any(metrics))
+        .route("/status", get(status::show))
+        .with_state(Arc::new(parts))
+}
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+async fn home(State(parts): State<Arc<Parts>>) -> Response<Body> {
+    let text = "Remora agent. Consul's HTTP API is under /v1/, etcd's under /v3/; see /status.\n";
+    answer(&parts, StatusCode::OK, TEXT, text)
+}
+
+/// Everything that is counted, as OpenMetrics.
+async fn metrics(State(parts): State<Arc<Parts>>) -> Response<Body> {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let text = parts.metrics.encode();
+    answer(&parts, StatusCode::OK, HeaderValue::from_static(kind), text)
+}
+
+fn answer(
+    parts: &Parts,
+    status: StatusCode,
+    kind: HeaderValue,
+    body: impl Into<Body>,
+) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    parts.requests.count("web", status);
+    response
+}

@@ -1,0 +1,110 @@
+//! `/livez` and `/readyz`: is this process well, and may it be sent traffic.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use http::header::{ALLOW, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+
+use crate::cluster::{Cluster, Consistency, RaftRole};
+use crate::lifecycle::Gate;
+
+use super::{Parts, TEXT, answer};
+
+/// How long a probe waits for a leader.
+const PATIENCE: Duration = Duration::from_secs(7);
+
+/// A check's name and what is wrong.
+type Check = (&'static str, Option<String>);
+
+pub async fn live(
+    State(parts): State<Arc<Parts>>,
+    only: Option<Path<String>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    // To be asked for a read is to be alive: without a state there is nothing wrong yet.
+    let checks = vec![("serializable_read", None)];
+    respond(&parts, checks, only, &request)
+}
+
+pub async fn ready(
+    State(parts): State<Arc<Parts>>,
+    only: Option<Path<String>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let gates = parts.life.gates.clone();
+    let gate = |gate: Gate| (!gates.is_open(gate)).then(|| "the gate is shut".to_owned());
+    let mut checks: Vec<Check> = Gate::ALL.iter().map(|g| (g.name(), gate(*g))).collect();
+    let local = parts.cluster.read(Consistency::Local).await.err();
+    checks.push(("serializable_read", local.map(|error| error.to_string())));
+    checks.push(("linearizable_read", linearizable(&parts.cluster).await));
+    let learner = parts.cluster.standing().raft == Some(RaftRole::Learner);
+    checks.push(("non_learner", learner.then(|| "this server is a standby".to_owned())));
+    checks.push(("data_corruption", None));
+    respond(&parts, checks, only, &request)
+}
+
+async fn linearizable(cluster: &Cluster) -> Option<String> {
+    let read = cluster.read(Consistency::Linearizable);
+    match tokio::time::timeout(PATIENCE, read).await {
+        Ok(outcome) => outcome.err().map(|error| error.to_string()),
+        Err(_) => Some("no cluster leader".to_owned()),
+    }
+}
+
+/// As etcd words it: `ok`, or every check with what is wrong. `verbose` lists all.
+fn respond(
+    parts: &Parts,
+    mut checks: Vec<Check>,
+    only: Option<Path<String>>,
+    request: &Request<Body>,
+) -> Response<Body> {
+    match *request.method() {
+        Method::GET => {}
+        Method::OPTIONS => return answer(parts, StatusCode::OK, TEXT, ""),
+        _ => return not_allowed(parts),
+    }
+    if let Some(Path(only)) = only {
+        checks.retain(|(name, _)| *name == only);
+        if checks.is_empty() {
+            return nosniff(answer(parts, StatusCode::NOT_FOUND, TEXT, "404 page not found\n"));
+        }
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let pairs = || query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    checks.retain(|(name, _)| !pairs().any(|pair| pair == ("exclude", *name)));
+    let verbose = pairs().any(|(name, _)| name == "verbose");
+    let (status, text) = worded(&checks, verbose);
+    nosniff(answer(parts, status, TEXT, text))
+}
+
+fn worded(checks: &[Check], verbose: bool) -> (StatusCode, String) {
+    let good = checks.iter().all(|(_, wrong)| wrong.is_none());
+    let lines: String = checks
+        .iter()
+        .map(|(name, wrong)| match wrong {
+            None => format!("[+]{name} ok\n"),
+            Some(wrong) => format!("[-]{name} failed: {wrong}\n"),
+        })
+        .collect();
+    match (good, verbose) {
+        (true, false) => (StatusCode::OK, "ok\n".to_owned()),
+        (true, true) => (StatusCode::OK, format!("{lines}ok\n")),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, format!("{lines}\n")),
+    }
+}
+
+fn not_allowed(parts: &Parts) -> Response<Body> {
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let mut response = answer(parts, status, TEXT, "Method Not Allowed\n");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    nosniff(response)
+}
+
+fn nosniff(mut response: Response<Body>) -> Response<Body> {
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}

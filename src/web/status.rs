@@ -1,0 +1,163 @@
+//! `/status`: one JSON page that says who this agent is, how it is, and whom it knows.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use crate::cluster::{RaftRole, Standing};
+use crate::lifecycle::{Gate, Level};
+use crate::model::{Health, NodeId};
+use crate::state::{self, PRESENCE_CHECK};
+
+use super::{Parts, answer};
+
+#[derive(Serialize)]
+struct Page<'a> {
+    #[serde(flatten)]
+    agent: Agent<'a>,
+    #[serde(flatten)]
+    cluster: Cluster,
+    gates: BTreeMap<&'static str, bool>,
+    listeners: BTreeMap<&'static str, &'a [SocketAddr]>,
+    members: Vec<Member<'a>>,
+    board: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Agent<'a> {
+    node: &'a str,
+    /// 0 until admitted.
+    id: u64,
+    version: &'static str,
+    role: &'static str,
+    /// None on an edge.
+    raft: Option<RaftRole>,
+    datacenter: &'a str,
+    synced: bool,
+    /// Since this agent last knew itself in touch with the leader.
+    last_contact_ms: u64,
+    /// The server that an edge follows.
+    upstream: Option<SocketAddr>,
+    insecure: bool,
+}
+
+#[derive(Serialize)]
+struct Cluster {
+    /// 32 hexadecimal digits.
+    cluster_id: String,
+    leader: Option<u64>,
+    leader_address: Option<SocketAddr>,
+    term: u64,
+    voters: Vec<u64>,
+    index: u64,
+    revision: i64,
+    applied: u64,
+    keys: usize,
+}
+
+#[derive(Serialize)]
+struct Member<'a> {
+    id: u64,
+    name: &'a str,
+    role: &'static str,
+    /// `leader`, `voter` or `standby`; nothing on an edge.
+    raft: Option<&'static str>,
+    address: SocketAddr,
+    version: &'a str,
+    alive: bool,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    subject: String,
+    level: Level,
+    text: String,
+    for_s: u64,
+}
+
+pub async fn show(State(parts): State<Arc<Parts>>) -> Response<Body> {
+    let state = parts.cluster.snapshot();
+    let standing = parts.cluster.standing();
+    let page = Page {
+        agent: agent(&parts, &standing),
+        cluster: cluster(&state, &standing),
+        gates: Gate::ALL.iter().map(|g| (g.name(), parts.life.gates.is_open(*g))).collect(),
+        listeners: parts.listeners.iter().map(|(name, at)| (*name, at.as_slice())).collect(),
+        members: state.members().map(|member| describe(&state, &standing, member)).collect(),
+        board: board(&parts),
+    };
+    let body = serde_json::to_vec(&page).unwrap_or_default();
+    answer(&parts, StatusCode::OK, HeaderValue::from_static("application/json"), body)
+}
+
+fn agent<'a>(parts: &'a Parts, standing: &Standing) -> Agent<'a> {
+    Agent {
+        node: parts.cluster.name().as_str(),
+        id: standing.id.0,
+        version: env!("CARGO_PKG_VERSION"),
+        role: standing.role.as_str(),
+        raft: standing.raft,
+        datacenter: &parts.datacenter,
+        synced: standing.synced,
+        last_contact_ms: u64::try_from(standing.last_contact.as_millis()).unwrap_or(u64::MAX),
+        upstream: standing.upstream,
+        insecure: standing.insecure,
+    }
+}
+
+fn cluster(state: &state::State, standing: &Standing) -> Cluster {
+    Cluster {
+        cluster_id: format!("{:032x}", state.identity().cluster),
+        leader: standing.leader.map(|id| id.0),
+        leader_address: standing.leader_addr,
+        term: standing.term,
+        voters: standing.voters.iter().map(|id| id.0).collect(),
+        index: state.index(),
+        revision: state.revision(),
+        applied: state.applied().index,
+        keys: state.key_count(),
+    }
+}
+
+fn describe<'a>(
+    state: &state::State,
+    standing: &Standing,
+    member: &'a crate::model::Member,
+) -> Member<'a> {
+    let check = state.check(&member.name.folded(), PRESENCE_CHECK);
+    Member {
+        id: member.id.0,
+        name: member.name.as_str(),
+        role: member.role.as_str(),
+        raft: raft_role(standing, member.id, member.role),
+        address: member.peer_addr,
+        version: &member.version,
+        alive: check.is_some_and(|check| check.status != Health::Critical),
+    }
+}
+
+fn raft_role(standing: &Standing, id: NodeId, role: crate::model::Role) -> Option<&'static str> {
+    match role {
+        crate::model::Role::Edge => None,
+        _ if standing.leader == Some(id) => Some("leader"),
+        _ if standing.voters.contains(&id) => Some("voter"),
+        crate::model::Role::Server => Some("standby"),
+    }
+}
+
+fn board(parts: &Parts) -> Vec<Entry> {
+    let entries = parts.life.board.entries().into_iter();
+    entries
+        .map(|(subject, entry)| Entry {
+            subject,
+            level: entry.level,
+            text: entry.text,
+            for_s: entry.since.elapsed().as_secs(),
+        })
+        .collect()
+}
