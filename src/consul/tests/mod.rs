@@ -75,7 +75,6 @@ impl Api {
                 meta: Default::default(),
                 presence_ttl: Duration::from_secs(10),
                 services: Vec::new(),
-                is_server: false,
                 peer_port: 8300,
             },
             cluster.clone(),
