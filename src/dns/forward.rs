@@ -24,23 +24,23 @@ pub struct Forwarder {
     places: Arc<Semaphore>,
 }
 
-/// Why the servers of the system are not known.
-#[derive(Debug, thiserror::Error)]
-#[error("dns.forward: cannot read the system's servers: {0}")]
-pub struct NoSystemServers(String);
-
 impl Forwarder {
     /// `own` are our listening addresses: a question is never handed to ourselves.
-    pub fn new(forward: &Forward, own: &[SocketAddr]) -> Result<Forwarder, NoSystemServers> {
+    pub fn new(forward: &Forward, own: &[SocketAddr]) -> Forwarder {
         let mut servers = match forward {
             Forward::Off => Vec::new(),
             Forward::Servers(servers) => servers.clone(),
-            Forward::System => system_servers()?,
+            Forward::System => system_servers(),
         };
         servers.retain(|server| !own.iter().any(|own| is_same(*server, *own)));
         servers.dedup();
         let places = Arc::new(Semaphore::new(limits::DNS_FORWARDS));
-        Ok(Forwarder { servers: servers.into(), places })
+        Forwarder { servers: servers.into(), places }
+    }
+
+    /// Nobody can be asked.
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
     }
 
     /// A place among the questions under way, if one is free.
@@ -48,7 +48,8 @@ impl Forwarder {
         self.places.clone().try_acquire_owned().ok()
     }
 
-    /// The first useful answer of a server, else SERVFAIL made from our `refusal`.
+    /// The first useful answer of a server, else SERVFAIL made from our `refusal`; without
+    /// servers the refusal as it is.
     pub async fn over_udp(&self, query: &[u8], refusal: Vec<u8>) -> Vec<u8> {
         self.each(query, refusal, Way::Udp).await
     }
@@ -72,7 +73,7 @@ impl Forwarder {
                 Err(_) => tracing::debug!(%server, "dns: a server did not answer in time"),
             }
         }
-        if let Some(byte) = refusal.get_mut(RCODE_AT) {
+        if let Some(byte) = refusal.get_mut(RCODE_AT).filter(|_| !self.servers.is_empty()) {
             *byte = *byte & 0xf0 | Rcode::ServFail as u8;
         }
         refusal
@@ -85,9 +86,17 @@ enum Way {
     Tcp,
 }
 
-fn system_servers() -> Result<Vec<SocketAddr>, NoSystemServers> {
-    let (config, _) = read_system_conf().map_err(|error| NoSystemServers(error.to_string()))?;
-    Ok(config.name_servers().iter().map(|server| SocketAddr::new(server.ip, 53)).collect())
+/// A container need not have `/etc/resolv.conf`: then there are none.
+fn system_servers() -> Vec<SocketAddr> {
+    match read_system_conf() {
+        Ok((config, _)) => {
+            config.name_servers().iter().map(|server| SocketAddr::new(server.ip, 53)).collect()
+        }
+        Err(error) => {
+            tracing::warn!(%error, "dns.forward: cannot read the system's servers");
+            Vec::new()
+        }
+    }
 }
 
 fn is_same(server: SocketAddr, own: SocketAddr) -> bool {

@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::cluster::Cluster;
-use crate::lifecycle::{Gate, Level, Life};
+use crate::lifecycle::{Level, Life};
 use crate::net::{BindError, bind_tcp, bind_udp};
 use crate::state::State;
 use crate::telemetry::Metrics;
@@ -41,7 +41,7 @@ pub use wire::Rcode;
 pub use zone::Zone;
 
 use counts::Counts;
-use forward::{Forwarder, NoSystemServers};
+use forward::Forwarder;
 
 const LISTEN: &str = "dns.listen";
 /// How often the staleness is looked at.
@@ -59,8 +59,6 @@ pub enum Error {
     NoDomain,
     #[error("dns.listen: {addr} is beyond loopback, and DNS is in clear: say dns.insecure: true")]
     Insecure { addr: SocketAddr },
-    #[error(transparent)]
-    System(#[from] NoSystemServers),
 }
 
 /// What runs: where it listens.
@@ -109,7 +107,11 @@ pub async fn start(
         listeners.push(bind(*addr, workers)?);
     }
     let addrs: Vec<SocketAddr> = listeners.iter().map(|listener| listener.addr).collect();
-    let forwarder = Forwarder::new(&config.forward, &addrs)?;
+    let forwarder = Forwarder::new(&config.forward, &addrs);
+    if config.forward != Forward::Off && forwarder.is_empty() {
+        let text = "there is no server to forward other names to: they are refused";
+        life.board.set("dns/forward", Level::Warning, text);
+    }
     if !exposed.is_empty() {
         let text = format!("answers in clear beyond loopback on {exposed:?}");
         tracing::warn!(listen = ?exposed, "dns.insecure: names are answered in clear");
@@ -151,7 +153,6 @@ fn bind(addr: SocketAddr, workers: usize) -> Result<Listener, Error> {
 }
 
 async fn watch_staleness(front: Front, life: Life) {
-    let _ = life.shutdown.or(life.gates.wait(Gate::Synced)).await;
     let look = async {
         let mut ticks = tokio::time::interval(STALENESS);
         loop {

@@ -8,6 +8,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::*;
+use crate::dns::forward::Forwarder;
 use crate::dns::{self, Error, Forward, Handle};
 use crate::lifecycle::Life;
 use crate::telemetry::Metrics;
@@ -162,4 +163,15 @@ async fn names_of_others_are_asked_elsewhere() {
     let message = read(&mut stream).await;
     assert_eq!(format!("{:?}", message.metadata.response_code), "ServFail");
     life.shutdown.begin();
+}
+
+#[tokio::test]
+async fn we_never_ask_ourselves() {
+    let mut bed = Bed::new(&Config::default()).await;
+    let own: SocketAddr = ([127, 0, 0, 1], 53).into();
+    let forwarder = Forwarder::new(&Forward::Servers(vec![own]), &[([0, 0, 0, 0], 53).into()]);
+    assert!(forwarder.is_empty());
+    let asked = query("example.com.", A, None);
+    let (_, refusal) = bed.raw(&asked, UDP);
+    assert_eq!(forwarder.over_udp(&asked, refusal.clone()).await, refusal);
 }
