@@ -82,7 +82,7 @@ impl Duties {
     }
 
     async fn lead(&self, number: u64) {
-        let topics = [Topic::Leases, Topic::Nodes, Topic::Checks, Topic::Members];
+        let topics = [Topic::Leases, Topic::Presences, Topic::Members];
         let mut watch = self.replica.watch(topics);
         let mut changed = false;
         let mut tick = interval(TICK);

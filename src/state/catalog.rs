@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::model::{Folded, Index, NodeId};
 
+use super::presence::PRESENCE_CHECK;
 use super::rows::{CheckKey, CheckRow, InstanceKey, InstanceRow, NodeRow};
 use super::topic::{Topic, Touch};
 
@@ -103,6 +104,10 @@ impl Catalog {
                 self.indexes.lost_node = touch.index;
             }
         }
+        let heartbeat = |row: &Arc<NodeRow>| row.def.agent.map(|id| (id, row.def.presence_ttl));
+        if old.as_ref().and_then(|old| heartbeat(&old.row)) != row.and_then(heartbeat) {
+            touch.topics.insert(Topic::Presences);
+        }
         self.touch_node(name, true, touch);
         let keys = self.instances_on(name);
         for key in &keys {
@@ -189,6 +194,10 @@ impl Catalog {
             Some(row) => self.checks.insert(key.clone(), row.clone()),
             None => self.checks.remove(key),
         };
+        let status = |row: &Arc<CheckRow>| row.status;
+        if key.id.as_ref() == PRESENCE_CHECK && old.as_ref().map(status) != row.map(status) {
+            touch.topics.insert(Topic::Presences);
+        }
         self.touch_node(&key.node, false, touch);
         let subject = |row: &Arc<CheckRow>| row.def.service_id.clone();
         let (was, is) = (old.as_ref().map(subject), row.map(subject));

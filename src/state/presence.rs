@@ -38,7 +38,7 @@ pub struct Presence<'a> {
 
 impl State {
     /// Every agent with a node, then every edge that has none. A leader that watches
-    /// `Topic::Nodes`, `Topic::Checks` and `Topic::Members` need not ask more often than they wake.
+    /// `Topic::Presences` and `Topic::Members` need not ask more often than they wake.
     pub fn presences(&self) -> impl Iterator<Item = Presence<'_>> {
         self.agents_with_a_node().chain(self.edges_without_a_node())
     }

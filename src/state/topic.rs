@@ -34,6 +34,9 @@ pub enum Topic {
     Nodes,
     /// Any check. `State::checks_index`.
     Checks,
+    /// Whose silence counts, and who is held to be silent: `State::presences`, but for edges
+    /// without a node, which `Topic::Members` tells of.
+    Presences,
     /// The members of the cluster and its settings.
     Members,
     /// The leases that are granted, not the keys on them.

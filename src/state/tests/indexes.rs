@@ -38,7 +38,7 @@ fn index_of(state: &State, topic: &Topic) -> u64 {
         Topic::NodeCatalog(name) => state.node_catalog_index(name.as_str()),
         Topic::Nodes => state.nodes_index(),
         Topic::Checks => state.checks_index(),
-        Topic::Members | Topic::Leases | Topic::All => state.index(),
+        Topic::Presences | Topic::Members | Topic::Leases | Topic::All => state.index(),
     }
 }
 
@@ -93,7 +93,7 @@ fn answer(state: &State, topic: &Topic) -> Option<String> {
                 })
                 .collect(),
         ),
-        Topic::Members | Topic::Leases | Topic::All => None,
+        Topic::Presences | Topic::Members | Topic::Leases | Topic::All => None,
     }
 }
 
@@ -129,6 +129,12 @@ fn check(told: &mut Told, command: Command, exact: bool) -> Result<(), TestCaseE
             prop_assert_eq!(woken, changed, "{:?} by {:?}", topic, command);
         }
     }
+    let presences = |state: &State| {
+        let with_a_node = state.presences().filter(|presence| presence.node.is_some());
+        with_a_node.map(|presence| format!("{presence:?}")).collect::<Vec<_>>()
+    };
+    let presences_changed = presences(&before) != presences(after);
+    prop_assert!(touched.contains(&Topic::Presences) || !presences_changed);
     prop_assert_eq!(touched.contains(&Topic::All), !changes.rows.is_empty());
     Ok(())
 }
