@@ -135,3 +135,5 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Entries of the status board.
 pub const BOARD: usize = 4096;
+/// The answer of an agent that a command of the CLI takes.
+pub const CLI_ANSWER: usize = 256 * 1024 * 1024;
