@@ -1,8 +1,18 @@
 //! The command line: one file per command, exit codes decided here.
 
 mod agent;
+mod api;
 mod check_config;
+mod deregister;
 mod dev;
+mod entries;
+mod kv;
+mod lookup;
+mod members;
+mod output;
+mod register;
+mod services;
+mod status;
 
 use std::process::ExitCode;
 
@@ -29,6 +39,20 @@ enum Command {
     Dev(dev::Args),
     /// The agent
     Agent(agent::Args),
+    /// The agents of the cluster
+    Members(members::Args),
+    /// What the agent says of itself
+    Status(status::Args),
+    /// What is registered, healthy or not
+    Services(services::Args),
+    /// Where to connect to, as DNS would answer
+    Lookup(lookup::Args),
+    /// Put a service of this agent into the catalog
+    Register(register::Args),
+    /// Take a service of this agent out of the catalog
+    Deregister(deregister::Args),
+    /// Read and write keys
+    Kv(kv::Args),
     /// Check a config file and say what is wrong with it
     CheckConfig(check_config::Args),
 }
@@ -58,6 +82,13 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Dev(args) => dev::run(args),
         Command::Agent(args) => agent::run(args),
+        Command::Members(args) => members::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Services(args) => services::run(&args),
+        Command::Lookup(args) => lookup::run(&args),
+        Command::Register(args) => register::run(&args),
+        Command::Deregister(args) => deregister::run(&args),
+        Command::Kv(args) => kv::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
     };
     match done {
