@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How fast an observation is forgotten: after this long it counts a third.
-const DECAY: Duration = Duration::from_secs(10);
+/// How fast an observation is forgotten: after this long it counts a third. Short, because one slow
+/// answer of an endpoint that is asked seldom must not keep traffic from it for long.
+const DECAY: Duration = Duration::from_secs(1);
+/// What is known begins to fade after this long without an observation: not at once, or whoever has
+/// little weight and so is asked seldom would look ever faster than it is.
+const FRESH: Duration = Duration::from_secs(1);
 /// Added to every latency, in nanoseconds: differences far below it are noise and must not decide,
 /// and an endpoint never seen is as good as one that answers at once.
 const FLOOR: f64 = 1_000_000.0;
@@ -36,7 +40,7 @@ impl Load {
         let next = if seen >= self.latency_at(now) {
             seen
         } else {
-            let keep = self.keep(now);
+            let keep = left_after(self.age(now));
             held * keep + seen * (1.0 - keep)
         };
         self.latency.store(next.to_bits(), Ordering::Relaxed);
@@ -51,13 +55,13 @@ impl Load {
     /// The smoothed latency in nanoseconds. It fades, so that an endpoint that was slow once is
     /// tried again.
     fn latency_at(&self, now: Duration) -> f64 {
-        f64::from_bits(self.latency.load(Ordering::Relaxed)) * self.keep(now)
+        let held = f64::from_bits(self.latency.load(Ordering::Relaxed));
+        held * left_after(self.age(now).saturating_sub(FRESH))
     }
 
-    /// The share of the held latency that is left at `now`.
-    fn keep(&self, now: Duration) -> f64 {
-        let age = nanos(now).saturating_sub(self.stamped.load(Ordering::Relaxed));
-        (-(age as f64) / DECAY.as_nanos() as f64).exp()
+    /// Since the last observation.
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(Duration::from_nanos(self.stamped.load(Ordering::Relaxed)))
     }
 
     /// What one more request would cost: its latency times the queue before it. `share` is the
@@ -70,6 +74,14 @@ impl Load {
     pub(super) fn queue(&self, share: f64) -> f64 {
         f64::from(self.outstanding() + 1) / share
     }
+}
+
+/// The share of an observation that is left.
+fn left_after(age: Duration) -> f64 {
+    if age.is_zero() {
+        return 1.0;
+    }
+    (-age.as_secs_f64() / DECAY.as_secs_f64()).exp()
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -87,7 +87,7 @@ fn the_faster_is_preferred_and_the_slower_still_tried() {
     let set = set(Policy::P2c, &[1, 1, 1]);
     let latency = |id| Duration::from_millis(if id == 2 { 50 } else { 5 });
     let got = shares(&set, 50_000, latency);
-    assert!(got[2] < 0.02, "{got:?}");
+    assert!(got[2] < 0.03, "{got:?}");
     assert!(got[2] > 0.0, "{got:?}");
     assert!((got[0] - got[1]).abs() < 0.05, "{got:?}");
 }
@@ -101,8 +101,8 @@ fn a_failure_is_avoided_and_then_forgiven() {
     let hits = |rng: &mut StdRng, at: Duration| {
         (0..1000).filter(|_| set.pick(at, rng, |_| true).unwrap().id == 0).count()
     };
-    assert!(hits(&mut rng, Duration::from_secs(2)) < 5);
-    assert!(hits(&mut rng, Duration::from_secs(120)) > 400);
+    assert!(hits(&mut rng, Duration::from_secs(3)) < 5);
+    assert!(hits(&mut rng, Duration::from_secs(15)) > 400);
 }
 
 #[test]
@@ -113,8 +113,9 @@ fn a_peak_counts_at_once_and_fades_slowly() {
     load.observe(second, Duration::from_millis(100));
     let peak = load.cost(second, 1.0);
     assert!(peak > 100e6);
-    load.observe(second * 2, Duration::from_millis(1));
-    let later = load.cost(second * 2, 1.0);
+    let soon = second + second / 10;
+    load.observe(soon, Duration::from_millis(1));
+    let later = load.cost(soon, 1.0);
     assert!(later < peak && later > peak * 0.8, "{peak} {later}");
 }
 

@@ -11,13 +11,15 @@ async fn requests_spread_over_the_healthy_instances_only() {
         house.metric("remora_proxy_endpoints", "api") == 2.0
     })
     .await;
-    for _ in 0..60 {
+    // On a busy machine one of them may look slow for a while.
+    eventually("both are asked", async || {
         assert_eq!(house.get("/").await.status, 200);
-    }
-    assert!(apps[0].requests() > 5, "{}", apps[0].requests());
-    assert!(apps[1].requests() > 5, "{}", apps[1].requests());
+        apps[0].requests() > 5 && apps[1].requests() > 5
+    })
+    .await;
     assert_eq!(apps[2].requests(), 0);
-    assert_eq!(house.metric("remora_proxy_requests_total", "2xx"), 60.0);
+    let all = apps[0].requests() + apps[1].requests();
+    assert_eq!(house.metric("remora_proxy_requests_total", "2xx"), all as f64);
 }
 
 #[tokio::test]

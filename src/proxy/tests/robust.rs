@@ -73,36 +73,42 @@ async fn an_idle_keep_alive_connection_is_closed() {
 #[tokio::test]
 async fn a_vanished_instance_loses_its_idle_connections_but_not_its_requests() {
     let (release, held) = watch::channel(false);
-    let (closed, mut closes) = watch::channel(false);
+    let (closed, mut closes) = watch::channel(0);
     let app = App::tcp("one", move |mut stream| {
         let (mut held, closed) = (held.clone(), closed.clone());
         async move {
             while let Some(head) = read_head(&mut stream).await {
                 if head.starts_with("GET /slow") {
                     let _ = held.wait_for(|released| *released).await;
+                } else if head.starts_with("GET /endless") {
+                    let () = std::future::pending().await;
                 }
                 let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none";
                 stream.write_all(answer).await.unwrap();
             }
-            closed.send_replace(true);
+            closed.send_modify(|count| *count += 1);
         }
     })
     .await;
     let house = House::with(upstream(Protocol::Http), &[&app]).await;
+    let mut clients = Vec::new();
+    for path in ["/slow", "/endless"] {
+        let mut client = TcpStream::connect(house.addr).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        clients.push(client);
+        eventually("it is under way", async || app.connections() == clients.len()).await;
+    }
     assert_eq!(house.get("/").await.status, 200);
-    let mut client = TcpStream::connect(house.addr).await.unwrap();
-    client
-        .write_all(b"GET /slow HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n")
-        .await
-        .unwrap();
-    eventually("it is under way", async || house.metric("remora_proxy_active", "api") == 1.0).await;
+    assert_eq!(app.connections(), 3);
     house.remove("one").await;
     eventually("503", async || house.get("/").await.status == 503).await;
+    soon(closes.wait_for(|count| *count == 1)).await.unwrap();
     release.send_replace(true);
     let mut answer = Vec::new();
-    soon(client.read_to_end(&mut answer)).await.unwrap();
+    soon(clients[0].read_to_end(&mut answer)).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"one"));
-    soon(closes.wait_for(|closed| *closed)).await.unwrap();
+    soon(closes.wait_for(|count| *count == 2)).await.unwrap();
 }
 
 #[tokio::test]
