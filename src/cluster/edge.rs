@@ -110,7 +110,8 @@ impl Edge {
         loop {
             let state = self.replica.snapshot();
             let upstream = self.upstream.borrow().as_ref().map(|upstream| upstream.addr);
-            let unknown = state.is_founded() && state.member(self.id()).is_none();
+            let mine = state.member(self.id()).is_some_and(|own| own.nonce == admission.nonce);
+            let unknown = state.is_founded() && !mine;
             let Some(addr) = upstream.filter(|_| unknown) else {
                 let pause = tokio::time::sleep(Duration::from_secs(1));
                 tokio::select! {
@@ -119,10 +120,11 @@ impl Edge {
                 }
                 continue;
             };
-            if let Some(other) = state.member_named(admission.name.as_str())
-                && other.nonce != admission.nonce
+            if let Some(newer) = state.member_named(admission.name.as_str())
+                && newer.nonce != admission.nonce
             {
-                let text = format!("{} is another agent by now: {}", admission.name, other.id);
+                let (name, id) = (&admission.name, newer.id);
+                let text = format!("{name} is the name of a newer agent by now, with id {id}");
                 life.board.set(SUBJECT, Level::Failed, text);
                 watch.changed().await;
                 continue;

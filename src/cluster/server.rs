@@ -30,6 +30,8 @@ use super::{ProposeError, RaftRole, Standing};
 const FORWARDED: Duration = Duration::from_secs(5);
 /// How long one confirmation may take; it is asked for again.
 const CONFIRM: Duration = Duration::from_secs(1);
+/// How long an heir may take to lead: an election is over by then.
+const HANDOVER: Duration = Duration::from_secs(1);
 /// A leader that was silent for this long may be none any more.
 const LEADERLESS: Duration = Duration::from_secs(2);
 
@@ -287,7 +289,7 @@ impl Server {
                 let _ = status.wait_for(|status| !status.leads()).await;
                 Ok::<(), raft::MembershipError>(())
             };
-            match tokio::time::timeout(LEADERLESS, handed).await {
+            match tokio::time::timeout(HANDOVER, handed).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "leadership was not handed over"),
                 Err(_) => tracing::warn!(%heir, "leadership was not taken over in time"),

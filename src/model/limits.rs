@@ -38,6 +38,8 @@ pub const WAIT_MAX: Duration = Duration::from_secs(600);
 pub const PEER_FRAME: usize = 32 * 1024 * 1024;
 /// Requests under way on one connection between agents.
 pub const PEER_IN_FLIGHT: usize = 8 * 1024;
+/// How long the name of another agent may take to be resolved.
+pub const RESOLVE: Duration = Duration::from_secs(3);
 /// Open connections from other agents.
 pub const PEER_CONNECTIONS: usize = 32 * 1024;
 /// How long an agent may take to be connected to.

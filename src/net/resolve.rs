@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
+use tokio::time::timeout;
+
+use crate::model::limits;
 
 /// The name cannot be turned into an address now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +30,9 @@ pub async fn resolve(name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     let resolver = TokioResolver::builder_tokio()
         .and_then(|builder| builder.build())
         .map_err(|error| failed(error.to_string()))?;
-    let answer = resolver.lookup_ip(host).await.map_err(|error| failed(error.to_string()))?;
+    let answer = timeout(limits::RESOLVE, resolver.lookup_ip(host))
+        .await
+        .map_err(|_| failed(format!("no answer within {:?}", limits::RESOLVE)))?
+        .map_err(|error| failed(error.to_string()))?;
     Ok(answer.iter().map(|ip: IpAddr| SocketAddr::new(ip, port)).collect())
 }

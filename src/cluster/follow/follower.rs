@@ -41,6 +41,8 @@ pub(in crate::cluster) struct Follower {
     upstream: watch::Sender<Option<Upstream>>,
     /// Servers that were tried in vain since the last success.
     failed: BTreeSet<SocketAddr>,
+    /// How far the present upstream was when its stream began.
+    begun_at: Option<u64>,
     moved: Option<Instant>,
 }
 
@@ -52,6 +54,7 @@ impl Follower {
             intake: Intake::new(writer),
             upstream: watch::Sender::new(None),
             failed: BTreeSet::new(),
+            begun_at: None,
             moved: None,
         }
     }
@@ -119,6 +122,7 @@ impl Follower {
     /// Follows one server for as long as it goes; says why it ended.
     async fn session(&mut self, addr: SocketAddr, backoff: &mut Backoff) -> String {
         self.intake.begin();
+        self.begun_at = None;
         let ask = match postcard::to_stdvec(&self.intake.position()) {
             Ok(ask) => Bytes::from(ask),
             Err(error) => return error.to_string(),
@@ -139,7 +143,7 @@ impl Follower {
         }
     }
 
-    /// Takes one frame; true if it was a pulse that shows this agent to be up to date.
+    /// Takes one frame; true if it was a pulse and this agent has caught up.
     async fn step(&mut self, addr: SocketAddr, pushed: &mut Pushed) -> Result<bool, String> {
         let frame = match timeout(SILENCE, pushed.next()).await {
             Ok(Ok(Some(frame))) => frame,
@@ -149,8 +153,7 @@ impl Follower {
         };
         let taken = self.intake.take(frame).map_err(|unfit| unfit.to_string())?;
         let Some(pulse) = taken else { return Ok(false) };
-        let synced = self.intake.state().is_founded()
-            && self.intake.state().applied().index >= pulse.applied.index;
+        let begun_at = *self.begun_at.get_or_insert(pulse.applied.index);
         let lost = pulse.last_contact > LEADERLESS && self.members().len() > 1;
         let rested = self.moved.is_none_or(|moved| moved.elapsed() > RESTLESS);
         self.upstream.send_replace(Some(Upstream { addr, pulse, heard: Instant::now() }));
@@ -158,6 +161,8 @@ impl Follower {
             self.moved = Some(Instant::now());
             return Err(format!("it has not heard from a leader for {LEADERLESS:?}"));
         }
+        let state = self.intake.state();
+        let synced = state.is_founded() && state.applied().index >= begun_at;
         if synced {
             self.life.gates.open(Gate::Synced);
             self.life.board.clear(SUBJECT);

@@ -25,11 +25,13 @@ pub(super) struct Intake {
     writer: Writer,
     /// A snapshot on its way, and the length it will have.
     arriving: Option<(BytesMut, u64)>,
+    /// The last stream did not fit: the next one is to begin with a snapshot.
+    anew: bool,
 }
 
 impl Intake {
     pub fn new(writer: Writer) -> Intake {
-        Intake { writer, arriving: None }
+        Intake { writer, arriving: None, anew: false }
     }
 
     pub fn state(&self) -> &State {
@@ -41,7 +43,8 @@ impl Intake {
         let state = self.writer.state();
         let identity = state.identity();
         let (cluster, lineage) = (identity.cluster, identity.lineage);
-        Follow { cluster, lineage, applied: state.applied() }
+        let applied = if self.anew { Applied::default() } else { state.applied() };
+        Follow { cluster, lineage, applied }
     }
 
     /// A stream begins: half a snapshot from the last one is worth nothing.
@@ -49,8 +52,14 @@ impl Intake {
         self.arriving = None;
     }
 
-    /// Takes one frame in; hands a pulse back.
+    /// Takes one frame in; hands a pulse back. After an error the stream is over.
     pub fn take(&mut self, frame: Bytes) -> Result<Option<Pulse>, Unfit> {
+        let taken = self.take_frame(frame);
+        self.anew |= matches!(taken, Err(Unfit::Gap { .. } | Unfit::Garbled(_)));
+        taken
+    }
+
+    fn take_frame(&mut self, frame: Bytes) -> Result<Option<Pulse>, Unfit> {
         match Frame::decode(frame)? {
             Frame::Pulse(pulse) => return Ok(Some(pulse)),
             Frame::Behind(applied) => return Err(Unfit::Behind(applied.index)),
@@ -91,6 +100,7 @@ impl Intake {
             return Err(Unfit::Behind(new.applied().index));
         }
         self.writer.install(state);
+        self.anew = false;
         Ok(())
     }
 

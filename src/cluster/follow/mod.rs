@@ -4,6 +4,8 @@ mod choice;
 mod feeder;
 mod follower;
 mod intake;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub(super) use feeder::feeder;

@@ -1,5 +1,10 @@
 //! The cluster module, tested: agents over loopback in one process, in temporary directories.
 
+mod deadlines;
+mod following;
 mod founding;
+mod identity;
 mod joining;
+mod patience;
+mod promotion;
 mod world;

@@ -1,0 +1,175 @@
+//! Streams taken in, in every order in which a network can give them.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::choice::{Candidate, order};
+use super::intake::{Intake, Unfit};
+use super::wire::{Follow, Frame, Pulse};
+use crate::model::{Applied, NodeId, NodeName, Role, Stamp};
+use crate::replica::{self, Writer};
+use crate::state::{
+    Admission, Changes, Command, Founding, KvCommand, Outcome, Part, Proposal, Settings,
+};
+
+#[test]
+fn frames_come_out_as_they_went_in_and_garbage_as_an_error() {
+    let changes = vec![Bytes::from_static(b"one"), Bytes::new(), Bytes::from_static(b"three")];
+    let pulse = Pulse { id: NodeId(3), term: 4, voters: vec![NodeId(1)], ..Pulse::default() };
+    let frames = [
+        Frame::Snapshot(17),
+        Frame::Chunk(Bytes::from_static(b"chunk")),
+        Frame::Changes(changes),
+        Frame::Pulse(pulse),
+        Frame::Behind(Applied { term: 1, index: 9 }),
+    ];
+    for frame in frames {
+        let bytes = frame.encode();
+        assert_eq!(Frame::decode(bytes.clone()), Ok(frame.clone()));
+        for end in 0..bytes.len() {
+            // Whatever a cut frame is taken for, nothing panics; a cut chunk is a shorter chunk.
+            let _ = Frame::decode(bytes.slice(..end));
+        }
+    }
+    assert!(Frame::decode(Bytes::new()).is_err());
+    assert!(Frame::decode(Bytes::from_static(&[99, 1])).is_err());
+    assert!(Frame::decode(Bytes::from_static(&[3, 255, 255, 255, 255, 0, 0, 0, 0, 1])).is_err());
+}
+
+#[test]
+fn the_leader_comes_after_the_others_and_those_that_failed_come_last() {
+    let addr = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let candidate = |port, leads, failed| Candidate { addr: addr(port), leads, failed };
+    let all = vec![
+        candidate(1, true, false),
+        candidate(2, false, false),
+        candidate(3, false, true),
+        candidate(4, false, false),
+        candidate(4, false, false),
+    ];
+    let mut firsts = std::collections::BTreeSet::new();
+    for dice in 0..20 {
+        let ports: Vec<u16> = order(all.clone(), dice).iter().map(SocketAddr::port).collect();
+        assert_eq!(ports[2..], [1, 3]);
+        firsts.insert(ports[0]);
+    }
+    assert_eq!(firsts, [2, 4].into(), "followers spread");
+    assert_eq!(order(vec![], 7), vec![]);
+}
+
+/// A server's side: what it has, and what it pushes.
+struct Source {
+    writer: Writer,
+}
+
+impl Source {
+    fn new(cluster: u128, lineage: u64) -> Source {
+        let (writer, _) = replica::new(Part::Server);
+        let mut source = Source { writer };
+        let founder = Admission {
+            name: NodeName::new("s1").unwrap(),
+            nonce: 1,
+            role: Role::Server,
+            peer_addr: ([127, 0, 0, 1], 1).into(),
+            client_urls: vec![],
+            version: String::new(),
+        };
+        let settings = Settings::default();
+        source.apply(Command::Found(Founding { cluster, lineage, settings, founder }));
+        source
+    }
+
+    fn apply(&mut self, command: Command) -> Bytes {
+        let at = Applied { term: 1, index: self.writer.state().applied().index + 1 };
+        let before = self.writer.state().clone();
+        let proposal = Proposal { stamp: Stamp(at.index), command };
+        let changes: Changes = before.apply(at, &proposal).1;
+        assert!(!matches!(self.writer.apply(at, &proposal), Outcome::Refused(_)));
+        postcard::to_stdvec(&changes).unwrap().into()
+    }
+
+    fn put(&mut self, key: &'static str) -> Bytes {
+        let key = Bytes::from_static(key.as_bytes());
+        self.apply(Command::Kv(KvCommand::Set { key, value: Bytes::new(), flags: 0, cas: None }))
+    }
+
+    fn snapshot(&self) -> [Bytes; 3] {
+        let bytes = Bytes::from(self.writer.state().encode(Part::Shared));
+        let half = bytes.len() / 2;
+        [
+            Frame::Snapshot(bytes.len() as u64).encode(),
+            Frame::Chunk(bytes.slice(..half)).encode(),
+            Frame::Chunk(bytes.slice(half..)).encode(),
+        ]
+    }
+}
+
+fn edge() -> Intake {
+    Intake::new(replica::new(Part::Shared).0)
+}
+
+fn tail(changes: &[Bytes]) -> Bytes {
+    Frame::Changes(changes.to_vec()).encode()
+}
+
+#[test]
+fn a_snapshot_and_the_tail_behind_it_give_the_servers_state() {
+    let (mut source, mut edge) = (Source::new(9, 1), edge());
+    let nowhere = Follow { cluster: 0, lineage: 0, applied: Applied::default() };
+    assert_eq!(edge.position(), nowhere);
+    let early = source.put("early");
+    for frame in source.snapshot() {
+        edge.take(frame).unwrap();
+    }
+    let (late, later) = (source.put("late"), source.put("later"));
+    // What was in the snapshot already is let go by.
+    edge.take(tail(&[early, late.clone()])).unwrap();
+    edge.take(tail(&[late, later])).unwrap();
+    assert_eq!(edge.state().checksum(), source.writer.state().checksum());
+    let at = Follow { cluster: 9, lineage: 1, applied: source.writer.state().applied() };
+    assert_eq!(edge.position(), at);
+}
+
+#[test]
+fn half_a_snapshot_is_worth_nothing_and_a_gap_is_not_stepped_over() {
+    let (mut source, mut edge) = (Source::new(9, 1), edge());
+    let [begin, half, rest] = source.snapshot();
+    edge.take(begin).unwrap();
+    edge.take(half).unwrap();
+    edge.begin();
+    assert!(edge.take(rest).is_err(), "a new stream begins with nothing");
+    for frame in source.snapshot() {
+        edge.take(frame).unwrap();
+    }
+    let _lost = source.put("lost");
+    let next = source.put("next");
+    assert_eq!(edge.take(tail(&[next])), Err(Unfit::Gap { from: 1, to: 3 }));
+    assert_eq!(edge.position().applied, Applied::default(), "a snapshot is asked for");
+    for frame in source.snapshot() {
+        edge.take(frame).unwrap();
+    }
+    assert_eq!(edge.state().checksum(), source.writer.state().checksum());
+    assert_eq!(edge.position().applied, source.writer.state().applied());
+}
+
+#[test]
+fn nobody_goes_back_but_into_another_lineage() {
+    let (mut source, mut edge) = (Source::new(9, 1), edge());
+    let old = source.snapshot();
+    source.put("a");
+    for frame in source.snapshot() {
+        edge.take(frame).unwrap();
+    }
+    let [begin, half, rest] = old;
+    edge.take(begin).unwrap();
+    edge.take(half).unwrap();
+    assert_eq!(edge.take(rest), Err(Unfit::Behind(1)));
+    assert!(edge.state().key(b"a").is_some());
+    let behind = Frame::Behind(Applied { term: 1, index: 1 }).encode();
+    assert_eq!(edge.take(behind), Err(Unfit::Behind(1)));
+    for frame in Source::new(9, 2).snapshot() {
+        edge.take(frame).unwrap();
+    }
+    assert!(edge.state().key(b"a").is_none(), "a restore begins anew");
+}

@@ -1,0 +1,137 @@
+//! Time-bound things against a clock that the test holds.
+
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::cluster::deadlines::{Deadlines, Due, Moment, Subject, TICK, Verdict};
+use crate::model::{Health, LeaseId, NodeId, NodeName, Source};
+use crate::state::{CatalogOp, Command, NodeDef, Outcome, PRESENCE_CHECK, PRESENT, presence_check};
+
+const TTL: Duration = Duration::from_secs(5);
+const LEASE: LeaseId = LeaseId(7);
+const AGENT: NodeId = NodeId(1);
+
+fn secs(seconds: u64) -> Moment {
+    Duration::from_secs(seconds)
+}
+
+async fn done(cluster: &Cluster, command: Command) {
+    assert_eq!(cluster.propose(command).await, Ok(Outcome::Done));
+}
+
+/// An agent that is there, and a lease.
+async fn world() -> Cluster {
+    let cluster = Cluster::solo(NodeName::new("n1").unwrap());
+    let def = NodeDef {
+        name: "n1".into(),
+        agent: Some(AGENT),
+        uuid: String::new(),
+        address: "127.0.0.1".into(),
+        tagged_addresses: Default::default(),
+        meta: Default::default(),
+        presence_ttl: TTL,
+    };
+    let node = cluster.name().folded();
+    let check = CatalogOp::PutCheck {
+        node,
+        def: presence_check(),
+        status: Health::Passing,
+        output: PRESENT.to_owned(),
+        source: Source::System,
+    };
+    done(&cluster, Command::Catalog(vec![CatalogOp::PutNode(def), check])).await;
+    done(&cluster, Command::LeaseGrant { id: LEASE, ttl: TTL }).await;
+    cluster
+}
+
+/// Ticks as the leader does; stops after the first tick on which something is over.
+fn run(deadlines: &mut Deadlines, now: &mut Moment, to: Moment) -> Due {
+    while *now < to {
+        *now += TICK;
+        let due = deadlines.tick(*now);
+        if due != Due::default() {
+            return due;
+        }
+    }
+    Due::default()
+}
+
+#[tokio::test]
+async fn silence_ends_a_thing_after_its_ttl_and_not_before() {
+    let cluster = world().await;
+    let mut now = secs(100);
+    let mut deadlines = Deadlines::begin(&cluster.snapshot(), now);
+    assert_eq!(run(&mut deadlines, &mut now, secs(105) - TICK), Due::default());
+    let due = run(&mut deadlines, &mut now, secs(106));
+    assert_eq!(due, Due { silent: vec![AGENT], expired: vec![LEASE], lost: vec![] });
+    assert_eq!(run(&mut deadlines, &mut now, secs(120)), Due::default(), "said once");
+}
+
+#[tokio::test]
+async fn a_heartbeat_moves_only_its_own_deadline() {
+    let cluster = world().await;
+    let mut now = secs(0);
+    let mut deadlines = Deadlines::begin(&cluster.snapshot(), now);
+    run(&mut deadlines, &mut now, secs(4));
+    assert_eq!(deadlines.renew(Subject::Lease(LEASE), now), Verdict::For(TTL));
+    assert_eq!(deadlines.renew(Subject::Lease(LeaseId(8)), now), Verdict::Gone);
+    assert_eq!(run(&mut deadlines, &mut now, secs(6)).silent, [AGENT]);
+    assert_eq!(run(&mut deadlines, &mut now, secs(9) - TICK), Due::default());
+    assert_eq!(run(&mut deadlines, &mut now, secs(10)).expired, [LEASE]);
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_finds_the_end_proposed_waits_for_what_comes_of_it() {
+    let cluster = world().await;
+    let mut now = secs(0);
+    let mut deadlines = Deadlines::begin(&cluster.snapshot(), now);
+    let due = run(&mut deadlines, &mut now, secs(6));
+    assert_eq!(deadlines.renew(Subject::Lease(LEASE), now), Verdict::Undecided);
+    // The agent's end was applied, the lease's was not.
+    done(&cluster, Command::Silent { nodes: vec![AGENT], term: 1 }).await;
+    deadlines.settle(&due, &cluster.snapshot(), now);
+    assert_eq!(deadlines.renew(Subject::Lease(LEASE), now), Verdict::For(TTL));
+    assert_eq!(deadlines.renew(Subject::Presence(AGENT), now), Verdict::Gone);
+}
+
+#[tokio::test]
+async fn a_pause_of_the_leader_moves_everything_by_the_gap() {
+    let cluster = world().await;
+    let mut now = secs(0);
+    let mut deadlines = Deadlines::begin(&cluster.snapshot(), now);
+    run(&mut deadlines, &mut now, secs(2));
+    now = secs(62);
+    assert_eq!(deadlines.tick(now), Due::default(), "a minute that nobody could use");
+    assert_eq!(run(&mut deadlines, &mut now, secs(64)), Due::default());
+    assert_eq!(run(&mut deadlines, &mut now, secs(66)).expired, [LEASE]);
+}
+
+#[tokio::test]
+async fn a_lease_granted_again_under_its_id_is_another() {
+    let cluster = world().await;
+    let mut now = secs(0);
+    let mut deadlines = Deadlines::begin(&cluster.snapshot(), now);
+    run(&mut deadlines, &mut now, secs(4));
+    done(&cluster, Command::LeaseRevoke(LEASE)).await;
+    done(&cluster, Command::LeaseGrant { id: LEASE, ttl: TTL }).await;
+    deadlines.sync(&cluster.snapshot(), now);
+    deadlines.renew(Subject::Presence(AGENT), now);
+    assert_eq!(run(&mut deadlines, &mut now, secs(9) - TICK), Due::default());
+}
+
+#[tokio::test]
+async fn a_silent_node_is_lost_after_its_grace_unless_its_agent_speaks() {
+    let cluster = world().await;
+    done(&cluster, Command::Silent { nodes: vec![AGENT], term: 1 }).await;
+    done(&cluster, Command::LeaseRevoke(LEASE)).await;
+    let state = cluster.snapshot();
+    let grace = state.identity().settings.node_grace;
+    assert!(state.is_silent(&cluster.name().folded()));
+    assert!(state.check(&cluster.name().folded(), PRESENCE_CHECK).is_some());
+    let mut now = secs(0);
+    let mut deadlines = Deadlines::begin(&state, now);
+    run(&mut deadlines, &mut now, grace - secs(1));
+    assert_eq!(deadlines.renew(Subject::Presence(AGENT), now), Verdict::Gone);
+    assert_eq!(run(&mut deadlines, &mut now, grace + secs(5)), Due::default());
+    assert_eq!(run(&mut deadlines, &mut now, grace * 3).lost, [AGENT]);
+}

@@ -1,0 +1,169 @@
+//! What is tried again, for how long, and what never is.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::cluster::asks::{Confirmed, Pulse, Reply, encode};
+use crate::cluster::confirms::Confirms;
+use crate::cluster::deadlines::Verdict;
+use crate::cluster::patience::{self, Attempt, Way};
+use crate::cluster::server::forwarded;
+use crate::cluster::{Alive, ProposeError, ReadError};
+use crate::lifecycle::Life;
+use crate::model::{LeaseId, NodeId, limits};
+use crate::net::peer::CallError;
+use crate::replica;
+use crate::state::{Command, Outcome, Part};
+
+/// A leader by script: what it says to each try, the last for ever.
+struct Script {
+    attempts: Mutex<Vec<fn() -> Attempt>>,
+    verdicts: Mutex<Vec<Option<Verdict>>>,
+    tries: AtomicUsize,
+}
+
+impl Script {
+    fn new(attempts: &[fn() -> Attempt], verdicts: &[Option<Verdict>]) -> Script {
+        Script {
+            attempts: Mutex::new(attempts.iter().rev().copied().collect()),
+            verdicts: Mutex::new(verdicts.iter().rev().copied().collect()),
+            tries: AtomicUsize::new(0),
+        }
+    }
+
+    fn tries(&self) -> usize {
+        self.tries.load(Ordering::Relaxed)
+    }
+}
+
+fn next<T: Copy>(left: &Mutex<Vec<T>>) -> T {
+    let mut left = left.lock().unwrap();
+    if left.len() > 1 { left.pop().unwrap() } else { left[0] }
+}
+
+impl Way for Script {
+    async fn propose(&self, _: &Command) -> Attempt {
+        self.tries.fetch_add(1, Ordering::Relaxed);
+        next(&self.attempts)()
+    }
+
+    async fn confirm(&self, _: Vec<Pulse>) -> Option<Confirmed> {
+        self.tries.fetch_add(1, Ordering::Relaxed);
+        next(&self.verdicts).map(|verdict| Confirmed { index: 0, verdicts: vec![verdict] })
+    }
+}
+
+const COMMAND: Command = Command::Retire(NodeId(9));
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_appended_is_tried_again_until_it_is() {
+    let done: fn() -> Attempt = || Attempt::Done(Outcome::Done, 5);
+    let script = Script::new(&[|| Attempt::NotYet, || Attempt::NotYet, done], &[]);
+    assert_eq!(patience::propose(&script, &COMMAND).await, Ok((Outcome::Done, 5)));
+    assert_eq!(script.tries(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_leader_it_is_said_after_seven_seconds() {
+    let script = Script::new(&[|| Attempt::NotYet], &[None]);
+    let begun = Instant::now();
+    assert_eq!(patience::propose(&script, &COMMAND).await, Err(ProposeError::NoLeader));
+    assert!(begun.elapsed() >= limits::LEADER_PATIENCE);
+    assert!(begun.elapsed() < limits::LEADER_PATIENCE + Duration::from_secs(1));
+    let begun = Instant::now();
+    let (_writer, replica) = replica::new(Part::Shared);
+    let read = patience::read(&script, &replica).await;
+    assert_eq!(read.err(), Some(ReadError::NoLeader));
+    assert_eq!(begun.elapsed(), limits::LEADER_PATIENCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_outcome_is_said_and_never_tried_again() {
+    let lost: fn() -> Attempt = || Attempt::Failed(ProposeError::Unknown("lost".to_owned()));
+    let script = Script::new(&[lost], &[]);
+    let unknown = patience::propose(&script, &COMMAND).await;
+    assert_eq!(unknown, Err(ProposeError::Unknown("lost".to_owned())));
+    assert_eq!(script.tries(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_applied_but_never_arrives_here_is_not_called_done() {
+    let script = Script::new(&[|| Attempt::Done(Outcome::Done, 5)], &[]);
+    let (_writer, replica) = replica::new(Part::Shared);
+    let unseen = patience::propose_and_see(&script, &replica, &COMMAND).await;
+    assert!(matches!(unseen, Err(ProposeError::Unknown(_))), "{unseen:?}");
+    assert_eq!(script.tries(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_waits_for_an_end_that_is_being_decided() {
+    let ttl = Duration::from_secs(3);
+    let pulse = Pulse::Lease(LeaseId(1));
+    let undecided = Some(Verdict::Undecided);
+    let script = Script::new(&[], &[None, undecided, undecided, Some(Verdict::For(ttl))]);
+    assert_eq!(patience::keep_alive(&script, pulse).await, Ok(Alive::For(ttl)));
+    assert_eq!(script.tries(), 4);
+    let script = Script::new(&[], &[undecided, Some(Verdict::Gone)]);
+    assert_eq!(patience::keep_alive(&script, pulse).await, Ok(Alive::Gone));
+    let script = Script::new(&[], &[undecided]);
+    assert_eq!(patience::keep_alive(&script, pulse).await, Err(ReadError::NoLeader));
+}
+
+#[test]
+fn only_what_was_certainly_not_handled_may_be_forwarded_again() {
+    let not_sent = forwarded(Err(CallError::NotSent("refused".to_owned())));
+    assert!(matches!(not_sent, Attempt::NotYet));
+    let elsewhere = forwarded(Ok(encode(&Reply::NotLeader)));
+    assert!(matches!(elsewhere, Attempt::NotYet));
+    let done = forwarded(Ok(encode(&Reply::Proposed { outcome: Outcome::Done, index: 3 })));
+    assert!(matches!(done, Attempt::Done(Outcome::Done, 3)));
+    for answer in [Err(CallError::Lost("cut".to_owned())), Ok(Bytes::new())] {
+        let unknown = forwarded(answer);
+        assert!(matches!(unknown, Attempt::Failed(ProposeError::Unknown(_))), "{unknown:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_while_one_is_under_way_goes_together_with_the_next() {
+    let (gate, calls) = (std::sync::Arc::new(Notify::new()), std::sync::Arc::default());
+    let seen: std::sync::Arc<Mutex<Vec<usize>>> = calls;
+    let (opened, counted) = (gate.clone(), seen.clone());
+    let route = move |pulses: Vec<Pulse>| {
+        counted.lock().unwrap().push(pulses.len());
+        let gate = opened.clone();
+        async move {
+            gate.notified().await;
+            let verdict = |pulse: &Pulse| match pulse {
+                Pulse::Lease(id) => Verdict::For(Duration::from_secs(id.0.unsigned_abs())),
+                Pulse::Presence(_) => Verdict::Gone,
+            };
+            let verdicts = pulses.iter().map(verdict).collect();
+            Some(Confirmed { index: 8, verdicts })
+        }
+        .boxed()
+    };
+    let confirms = Confirms::start(&Life::default(), std::sync::Arc::new(route));
+    let first = tokio::spawn(confirms.ask(vec![]));
+    while seen.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let rest: Vec<_> = (0..5)
+        .map(|n| tokio::spawn(confirms.ask(vec![Pulse::Lease(LeaseId(n)); n as usize])))
+        .collect();
+    // Everyone has queued before the first is answered.
+    tokio::task::yield_now().await;
+    gate.notify_one();
+    assert_eq!(first.await.unwrap().unwrap().verdicts, []);
+    gate.notify_one();
+    for (n, answer) in rest.into_iter().enumerate() {
+        let verdicts = answer.await.unwrap().unwrap().verdicts;
+        assert_eq!(verdicts, vec![Verdict::For(Duration::from_secs(n as u64)); n]);
+    }
+    assert_eq!(*seen.lock().unwrap(), [0, 10]);
+}
