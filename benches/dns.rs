@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use remora::cluster::Cluster;
 use remora::dns::{Answerer, Channel, Config, Rcode, Verdict};
-use remora::model::{Folded, NodeName, ServiceDef, Source};
-use remora::state::{CatalogOp, Command, NodeDef, State};
+use remora::model::{Applied, Folded, NodeName, Role, ServiceDef, Source, Stamp};
+use remora::replica;
+use remora::state::{
+    Admission, CatalogOp, Command, Founding, NodeDef, Part, Proposal, Settings, State,
+};
 
 const SERVICES: usize = 1000;
 const INSTANCES: usize = 3;
@@ -21,8 +23,7 @@ const ROUNDS: usize = 1000;
 const NODES: usize = 30;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let state = runtime.block_on(filled())?;
+    let state = filled()?;
     for (name, qtype) in [("A", 1), ("AAAA", 28), ("SRV", 33)] {
         let zone = Arc::new(Config::default().zone()?);
         let mut answerer = Answerer::new(zone);
@@ -63,8 +64,8 @@ fn query(nth: usize, qtype: u16) -> Vec<u8> {
     packet
 }
 
-async fn filled() -> Result<Arc<State>, Box<dyn Error>> {
-    let cluster = Cluster::solo(NodeName::new("bench")?);
+fn filled() -> Result<Arc<State>, Box<dyn Error>> {
+    let (mut writer, replica) = replica::new(Part::Server);
     let name = |nth: usize| format!("node-{nth}");
     let nodes = (0..NODES).map(|nth| {
         CatalogOp::PutNode(NodeDef {
@@ -84,6 +85,22 @@ async fn filled() -> Result<Arc<State>, Box<dyn Error>> {
         CatalogOp::PutInstance { node: Folded::new(&name(nth % NODES)), def, source: Source::Api }
     });
     let ops = nodes.chain(instances).collect();
-    cluster.propose(Command::Catalog(ops)).await?;
-    Ok(cluster.snapshot())
+    for command in [Command::Found(founding()?), Command::Catalog(ops)] {
+        let at = Applied { term: 1, index: writer.state().applied().index + 1 };
+        writer.apply(at, &Proposal { stamp: Stamp(0), command });
+    }
+    writer.publish();
+    Ok(replica.snapshot())
+}
+
+fn founding() -> Result<Founding, Box<dyn Error>> {
+    let founder = Admission {
+        name: NodeName::new("bench")?,
+        nonce: 1,
+        role: Role::Server,
+        peer_addr: (Ipv4Addr::LOCALHOST, 8300).into(),
+        client_urls: Vec::new(),
+        version: String::new(),
+    };
+    Ok(Founding { cluster: 1, lineage: 1, settings: Settings::default(), founder })
 }
