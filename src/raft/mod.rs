@@ -23,6 +23,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod types;
+mod upkeep;
 pub mod wal;
 mod watch;
 mod wire;

@@ -31,7 +31,8 @@ use super::propose::Proposer;
 use super::snapshot::SnapshotStore;
 use super::status::Status;
 use super::types::Types;
-use super::watch::{Gauges, Upkeep, statuses};
+use super::upkeep::{Upkeep, take_snapshot};
+use super::watch::{Gauges, statuses};
 
 pub(super) type Core = openraft::Raft<Types, Machine>;
 
@@ -59,7 +60,7 @@ impl fmt::Debug for Raft {
 
 impl Raft {
     /// Opens the log in `config.dir` and takes part with what is in it. When this returns, the
-    /// writer has everything that was known to be committed.
+    /// writer has everything that was known to be committed. Raft runs until `shutdown`.
     pub async fn open(
         config: Config,
         writer: Writer,
@@ -241,7 +242,7 @@ impl Raft {
 
     /// Writes a snapshot of the present state, and lets go of the log before it but for a tail.
     pub async fn snapshot_now(&self) -> Result<(), String> {
-        super::watch::take_snapshot(&self.inner.core, &self.inner.snapshots).await
+        take_snapshot(&self.inner.core, &self.inner.snapshots).await
     }
 
     /// The index of the oldest entry that is still in the log.

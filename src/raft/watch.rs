@@ -1,6 +1,5 @@
-//! The background of a server's Raft: its status shown, its snapshots taken when they are due.
+//! Keeps the status and the metrics of a server's Raft true.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -12,16 +11,11 @@ use crate::replica::Replica;
 use crate::telemetry::{Gauge, Metrics};
 
 use super::node::Core;
-use super::retention::snapshot_due;
-use super::snapshot::{self, SnapshotStore};
 use super::status::{Role, Status};
 use super::types::Types;
-use super::wal::Pressure;
 
 /// Under load openraft's figures change with every batch; readers of the status need not.
 const PACE: Duration = Duration::from_millis(10);
-/// How often it is asked whether a snapshot is due, and how long a failed one rests.
-const UPKEEP_PACE: Duration = Duration::from_secs(1);
 
 /// What the registry shows of Raft.
 pub(super) struct Gauges {
@@ -94,70 +88,4 @@ pub(super) fn statuses(core: &Core, replica: &Replica, gauges: Gauges) -> watch:
         }
     });
     receiver
-}
-
-/// Takes snapshots when the log has grown enough, and steps aside where it cannot grow.
-pub(super) struct Upkeep {
-    pub(super) core: Core,
-    pub(super) store: SnapshotStore,
-    pub(super) pressure: Arc<Pressure>,
-    pub(super) status: watch::Receiver<Status>,
-    /// Bytes of log below which no snapshot is due.
-    pub(super) floor: u64,
-}
-
-impl Upkeep {
-    /// A leader whose disk is full would refuse every write, though others could take them.
-    async fn step_aside(&self) {
-        if !self.pressure.is_full() {
-            return;
-        }
-        let heir = self.status.borrow().heir();
-        if let Some(heir) = heir {
-            tracing::warn!(%heir, "the disk is full: another server is asked to lead");
-            // It fails only where openraft has ended.
-            let _ = self.core.trigger().transfer_leader(heir.0).await;
-        }
-    }
-
-    pub(super) fn spawn(self) {
-        let mut server = self.core.server_metrics();
-        tokio::spawn(async move {
-            let mut taken_at = 0;
-            loop {
-                tokio::select! {
-                    () = sleep(UPKEEP_PACE) => {}
-                    changed = server.changed() => if changed.is_err() { return },
-                }
-                self.step_aside().await;
-                let written = self.pressure.written();
-                let last = self.store.newest().map_or(0, |newest| newest.bytes);
-                if !snapshot_due(written - taken_at, last, self.floor) {
-                    continue;
-                }
-                match take_snapshot(&self.core, &self.store).await {
-                    Ok(()) => taken_at = written,
-                    Err(error) => tracing::warn!(%error, "a snapshot could not be taken"),
-                }
-            }
-        });
-    }
-}
-
-/// Writes a snapshot of the present state and tells openraft, which then purges the log before it.
-/// Written before openraft hears of it, as openraft stops for good where building one fails.
-pub(super) async fn take_snapshot(core: &Core, store: &SnapshotStore) -> Result<(), String> {
-    let view = core.with_state_machine(|machine| Box::pin(std::future::ready(machine.view())));
-    let (meta, state) = view.await.map_err(|fatal| fatal.to_string())?;
-    let newest = store.newest().and_then(|newest| newest.meta.last_log_id);
-    if meta.last_log_id <= newest {
-        return Ok(());
-    }
-    let store = store.clone();
-    let written = tokio::task::spawn_blocking(move || {
-        let bytes = snapshot::encode(&meta, &state)?;
-        store.save(&meta, &bytes)
-    });
-    written.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    core.trigger().snapshot().await.map_err(|fatal| fatal.to_string())
 }

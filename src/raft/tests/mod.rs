@@ -2,6 +2,7 @@
 
 mod alone;
 pub mod faulty;
+pub mod forgetful;
 mod suite;
 mod three;
 mod world;

@@ -132,6 +132,9 @@ impl Spares {
         }
         let path = self.name();
         self.disk.rename(segment, &path)?;
+        // Before its next life begins its old name must be gone for good, or a crash could show
+        // the new header under it.
+        self.disk.sync_dir(&self.dir)?;
         self.ready.push_back(path);
         Ok(())
     }

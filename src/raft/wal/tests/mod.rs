@@ -3,6 +3,7 @@
 mod damage;
 mod faults;
 mod history;
+mod power;
 
 use std::path::Path;
 use std::sync::Arc;
