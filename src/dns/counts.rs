@@ -1,15 +1,9 @@
 //! What was asked and how it was answered, in numbers.
 
-use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-
-use crate::telemetry::Metrics;
+use crate::telemetry::{Counter, Family, Gauge, Labels, Metrics};
 
 use super::answer::Verdict;
 use super::wire::{Rcode, rtype};
@@ -26,42 +20,36 @@ const TYPES: [(u16, &str); 8] = [
     (rtype::NS, "NS"),
 ];
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    qtype: Text,
-    rcode: Text,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Text(&'static str);
-
-impl EncodeLabelValue for Text {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-        self.0.encode(encoder)
-    }
-}
+/// All rcodes that we give.
+const RCODES: [Rcode; 7] = [
+    Rcode::NoError,
+    Rcode::FormErr,
+    Rcode::ServFail,
+    Rcode::NxDomain,
+    Rcode::NotImp,
+    Rcode::Refused,
+    Rcode::BadVers,
+];
 
 #[derive(Clone)]
 pub struct Counts {
     queries: Family<Labels, Counter>,
+    /// Members of the family by type and rcode, found without a lock and without allocating.
+    found: Arc<[[OnceLock<Counter>; RCODES.len()]; TYPES.len() + 1]>,
     forwarded: Counter,
     pub staleness: Gauge<f64, AtomicU64>,
     pub connections: Gauge,
-    /// The commonest outcomes, found without a lock: A, AAAA and SRV answered with NOERROR.
-    common: Arc<[Counter; 3]>,
 }
 
 impl Counts {
     pub fn register(metrics: &Metrics) -> Counts {
-        let queries = Family::<Labels, Counter>::default();
-        let of = |nth: usize| queries.get_or_create(&labels(nth, Rcode::NoError)).clone();
-        let common = Arc::new([of(0), of(1), of(2)]);
         Counts {
             queries: metrics.register(
                 "dns_queries",
                 "DNS queries answered from the catalog, by type and rcode",
-                queries.clone(),
+                Family::default(),
             ),
+            found: Arc::default(),
             forwarded: metrics.register(
                 "dns_forwarded",
                 "DNS queries for other names that were handed on",
@@ -77,29 +65,29 @@ impl Counts {
                 "Open TCP connections of the DNS listeners",
                 Gauge::default(),
             ),
-            common,
         }
     }
 
     pub fn count(&self, verdict: Verdict) {
         match verdict {
-            Verdict::Answered { qtype, rcode } => {
-                let nth = TYPES.iter().position(|(known, _)| *known == qtype);
-                let nth = nth.unwrap_or(TYPES.len());
-                match (rcode, self.common.get(nth)) {
-                    (Rcode::NoError, Some(counter)) => counter.inc(),
-                    _ => self.queries.get_or_create(&labels(nth, rcode)).inc(),
-                };
-            }
+            Verdict::Answered { qtype, rcode } => self.answered(qtype, rcode),
             Verdict::Forward { .. } => {
                 self.forwarded.inc();
             }
             Verdict::Silent => {}
         }
     }
-}
 
-fn labels(nth: usize, rcode: Rcode) -> Labels {
-    let qtype = TYPES.get(nth).map_or("other", |(_, name)| name);
-    Labels { qtype: Text(qtype), rcode: Text(rcode.name()) }
+    fn answered(&self, qtype: u16, rcode: Rcode) {
+        let row = TYPES.iter().position(|(known, _)| *known == qtype).unwrap_or(TYPES.len());
+        let column = RCODES.iter().position(|known| *known == rcode);
+        let place = column.and_then(|column| self.found.get(row)?.get(column));
+        let Some(place) = place else { return };
+        let counter = place.get_or_init(|| {
+            let qtype = TYPES.get(row).map_or("other", |(_, name)| name).to_owned();
+            let labels = vec![("qtype", qtype), ("rcode", rcode.name().to_owned())];
+            self.queries.get_or_create(&labels).clone()
+        });
+        counter.inc();
+    }
 }

@@ -127,7 +127,10 @@ proptest! {
 
     #[test]
     fn any_flaw_in_a_query_is_survived(
-        at in 0_usize..60, byte: u8, cut in 12_usize..60, name in "[a-z0-9_]{1,6}(\\.[a-z0-9_]{1,6}){0,4}",
+        at in 0_usize..60,
+        byte: u8,
+        cut in 12_usize..60,
+        name in "[a-z0-9_]{1,6}(\\.[a-z0-9_]{1,6}){0,4}",
     ) {
         let mut bed = Bed::empty(&Config::default());
         let mut packet = query(&format!("{name}.service.consul."), A, Some(1232));
