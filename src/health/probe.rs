@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect;
 use tokio::net::TcpStream;
 
 use crate::model::{CheckKind, Health};
-use crate::net::{Trust, client_tls};
+use crate::net::{self, Trust, client_tls};
 
 use super::HealthError;
 use super::output::Tail;
@@ -137,6 +138,7 @@ fn client(trust: Trust) -> Result<reqwest::Client, HealthError> {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .no_proxy()
+        .dns_resolver(Names)
         .pool_max_idle_per_host(0)
         .redirect(redirect::Policy::limited(REDIRECTS))
         .build()
@@ -161,9 +163,26 @@ fn headers(wanted: &BTreeMap<String, Vec<String>>) -> Result<HeaderMap, String> 
 }
 
 async fn tcp(address: &str) -> (Health, String) {
-    match TcpStream::connect(address).await {
+    let connected = match net::resolve(address).await {
+        Ok(found) => TcpStream::connect(found.as_slice()).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match connected {
         Ok(_) => (Health::Passing, format!("TCP connect {address}: Success")),
         Err(error) => (Health::Critical, format!("TCP connect {address}: {error}")),
+    }
+}
+
+/// The house's own name resolution: a static binary in an empty image has no other.
+struct Names;
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            // The client puts the URL's port in the place of 0.
+            let found = net::resolve(&format!("{}:0", name.as_str())).await?;
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
     }
 }
 

@@ -101,6 +101,18 @@ async fn the_app_is_asked_as_the_check_says() {
 }
 
 #[tokio::test]
+async fn a_name_is_resolved() {
+    let app = App::start(vec![answer("200 OK", "")]).await;
+    let named = format!("localhost:{}", app.addr.port());
+    for check in [http(format!("http://{named}/")), tcp(named)] {
+        let mut watched = Watched::new();
+        watched.runner.put(&check);
+        let (health, output) = watched.next().await;
+        assert_eq!(health, Health::Passing, "{output}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_followed() {
     let target = App::start(vec![answer("200 OK", "here")]).await;
     let to = target.url();
