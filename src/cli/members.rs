@@ -1,7 +1,5 @@
 //! `remora members`: the agents of the cluster.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -17,47 +15,39 @@ pub(super) struct Args {
     output: OutputArgs,
 }
 
+/// As `/status` lists it.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
 struct Member {
+    id: u64,
     name: String,
-    addr: String,
-    port: u16,
-    tags: BTreeMap<String, String>,
-    status: u8,
+    role: String,
+    /// `leader`, `voter` or `standby`; none on an edge.
+    raft: Option<String>,
+    address: String,
+    version: String,
+    alive: bool,
+}
+
+#[derive(Deserialize)]
+struct Status<T> {
+    members: Vec<T>,
 }
 
 pub(super) fn run(args: &Args) -> Result {
-    let api = args.api.open()?;
-    let reply = api.get("/v1/agent/members")?.success()?;
+    let reply = args.api.open()?.get("/status")?.success()?;
     if args.output.json {
-        return output::print_json(&reply.json::<Value>()?);
+        return output::print_json(&reply.json::<Status<Value>>()?.members);
     }
-    let leader: String = api.get("/v1/status/leader")?.success()?.json()?;
-    let members: Vec<Member> = reply.json()?;
-    let rows = members.iter().map(|member| row(member, &leader)).collect();
-    output::print(&output::table(["NODE", "ADDRESS", "ROLE", "STATUS", "VERSION"], rows))
+    let members = reply.json::<Status<Member>>()?.members;
+    let rows = members.into_iter().map(row).collect();
+    output::print(&output::table(["NODE", "ID", "ADDRESS", "ROLE", "STATUS", "VERSION"], rows))
 }
 
-fn row(member: &Member, leader: &str) -> [String; 5] {
-    let tag = |name: &str| member.tags.get(name).cloned().unwrap_or_default();
-    let host = &member.addr;
-    let port = member.port;
-    let address =
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    // Consul's interface knows servers and clients by the role of their tags.
-    let role = match tag("role").as_str() {
-        "consul" if address == leader => "leader",
-        "consul" => "server",
-        _ => "edge",
-    };
-    let status = match member.status {
-        1 => "alive",
-        3 => "left",
-        4 => "failed",
-        _ => "unknown",
-    };
-    [member.name.clone(), address, role.to_owned(), status.to_owned(), tag("remora")]
+fn row(member: Member) -> [String; 6] {
+    let status = if member.alive { "alive" } else { "silent" };
+    let role = member.raft.unwrap_or(member.role);
+    let id = member.id.to_string();
+    [member.name, id, member.address, role, status.to_owned(), member.version]
 }
 
 #[cfg(test)]
@@ -65,20 +55,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_leader_stands_out() {
-        let member = |port: u16, role: &str, status: u8| Member {
-            name: "n".to_owned(),
-            addr: "10.0.0.1".to_owned(),
-            port,
-            tags: BTreeMap::from([("role".to_owned(), role.to_owned())]),
-            status,
-        };
-        let shown = |member: Member| {
-            let [_, address, role, status, _] = row(&member, "10.0.0.1:8300");
-            [address, role, status].join(" ")
-        };
-        assert_eq!(shown(member(8300, "consul", 1)), "10.0.0.1:8300 leader alive");
-        assert_eq!(shown(member(8301, "consul", 4)), "10.0.0.1:8301 server failed");
-        assert_eq!(shown(member(8302, "node", 3)), "10.0.0.1:8302 edge left");
+    fn a_server_is_shown_by_its_part_in_raft() {
+        let page = r#"{"node": "n1", "members": [
+            {"id": 1, "name": "n1", "role": "server", "raft": "leader", "address": "10.0.0.1:8300",
+             "version": "0.1.0", "alive": true},
+            {"id": 2, "name": "n2", "role": "edge", "raft": null, "address": "10.0.0.2:8300",
+             "version": "0.1.0", "alive": false}]}"#;
+        let status: Status<Member> = serde_json::from_str(page).expect("a status");
+        let rows: Vec<String> = status.members.into_iter().map(|m| row(m).join(" ")).collect();
+        assert_eq!(rows[0], "n1 1 10.0.0.1:8300 leader alive 0.1.0");
+        assert_eq!(rows[1], "n2 2 10.0.0.2:8300 edge silent 0.1.0");
     }
 }

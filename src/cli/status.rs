@@ -59,6 +59,9 @@ fn gather<'a>(name: &str, value: &'a Value, lines: &mut Lines, lists: &mut Lists
     }
 }
 
+/// Fields that say what a row is about stand first.
+const NAMES: [&str; 2] = ["name", "subject"];
+
 /// A table with a column for every field that any row has.
 fn list(rows: &[&Map<String, Value>]) -> String {
     let mut titles: Vec<&String> = Vec::new();
@@ -67,6 +70,7 @@ fn list(rows: &[&Map<String, Value>]) -> String {
             titles.push(field);
         }
     }
+    titles.sort_by_key(|title| !NAMES.contains(&title.as_str()));
     let cells = |row: &&Map<String, Value>| -> Vec<String> {
         titles.iter().map(|title| row.get(*title).map(text).unwrap_or_default()).collect()
     };
@@ -104,8 +108,8 @@ mod tests {
         assert!(lines.contains(&"cluster.upstream  -"), "{page}");
         assert!(lines.contains(&"node              n1"), "{page}");
         let board = lines.iter().position(|line| *line == "BOARD").expect("a table");
-        assert!(lines[board + 1].starts_with("LEVEL"), "{page}");
+        assert!(lines[board + 1].starts_with("SUBJECT"), "{page}");
         assert!(page.contains("waiting\\u{1b}[31m"), "{page}");
-        assert!(lines[board + 3].starts_with("ok"), "{page}");
+        assert!(lines[board + 3].starts_with("dns"), "{page}");
     }
 }
