@@ -1,11 +1,13 @@
 //! The door of an agent without a log: everything goes through the server that it follows.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::lifecycle::{Backoff, Level, Life};
 use crate::model::{NodeId, Role, limits};
@@ -13,12 +15,12 @@ use crate::net::peer::{Links, Purpose};
 use crate::replica::{Replica, Topic};
 use crate::state::{Admission, Command};
 
-use super::asks::{self, Ask, Confirmed, Pulse, Reach, Reply};
+use super::asks::{self, Ask, Confirmed, Reach, Reply};
 use super::confirms::Confirms;
 use super::entrance::{Rejection, ask_in};
-use super::follow::Upstream;
+use super::follow::{Pulse, Upstream};
 use super::patience::{Attempt, Way};
-use super::server::forwarded;
+use super::server::{LEADERLESS, forwarded};
 use super::{SUBJECT, Standing};
 
 /// How long a server may take over a proposal: it waits for a leader, and then for the log.
@@ -34,6 +36,7 @@ pub(super) struct Edge {
     upstream: watch::Receiver<Option<Upstream>>,
     confirms: OnceLock<Confirms>,
     insecure: bool,
+    since: Instant,
 }
 
 impl Edge {
@@ -47,7 +50,8 @@ impl Edge {
     ) -> Arc<Edge> {
         let id = AtomicU64::new(id.0);
         let confirms = OnceLock::new();
-        let edge = Arc::new(Edge { id, replica, links, upstream, confirms, insecure });
+        let since = Instant::now();
+        let edge = Arc::new(Edge { id, replica, links, upstream, confirms, insecure, since });
         let way = Arc::downgrade(&edge);
         let route = move |pulses| {
             let way = way.clone();
@@ -61,13 +65,14 @@ impl Edge {
         NodeId(self.id.load(Ordering::Acquire))
     }
 
-    async fn confirm_once(&self, pulses: Vec<Pulse>) -> Option<Confirmed> {
+    async fn confirm_once(&self, pulses: Vec<asks::Pulse>) -> Option<Confirmed> {
+        let addr = self.upstream_addr()?;
         let mut moved = self.upstream.clone();
-        let addr = moved.borrow_and_update().as_ref()?.addr;
         let ask = asks::encode(&Ask::Confirm { pulses, reach: Reach::Cluster });
         let answer = self.links.call(addr, Purpose::Door, ask, CONFIRM);
         let left = async {
-            let elsewhere = |now: &Option<Upstream>| now.as_ref().is_none_or(|u| u.addr != addr);
+            let elsewhere =
+                |now: &Option<Upstream>| now.as_ref().is_none_or(|u| u.lost || u.addr != addr);
             let _ = moved.wait_for(elsewhere).await;
         };
         // A dead upstream must not hold reads up that another one would answer.
@@ -81,24 +86,36 @@ impl Edge {
         }
     }
 
+    /// The server that is followed right now.
+    fn upstream_addr(&self) -> Option<SocketAddr> {
+        self.upstream.borrow().as_ref().filter(|upstream| !upstream.lost).map(|u| u.addr)
+    }
+
+    pub fn is_synced(&self) -> bool {
+        self.replica.snapshot().is_founded()
+    }
+
     pub fn standing(&self) -> Standing {
-        let upstream = self.upstream.borrow().clone();
         let state = self.replica.snapshot();
-        let pulse = upstream.as_ref().map(|upstream| upstream.pulse.clone()).unwrap_or_default();
-        let last_contact = upstream
-            .as_ref()
-            .map_or(Duration::MAX, |u| u.heard.elapsed().saturating_add(u.pulse.last_contact));
+        let (pulse, last_contact) = match &*self.upstream.borrow() {
+            Some(last) => {
+                let since = last.heard.elapsed().saturating_add(last.pulse.last_contact);
+                (last.pulse.clone(), since)
+            }
+            None => (Pulse::default(), self.since.elapsed()),
+        };
+        let leader = pulse.leader.filter(|_| last_contact < LEADERLESS);
         Standing {
             id: self.id(),
             role: Role::Edge,
             raft: None,
-            leader: pulse.leader,
-            leader_addr: pulse.leader.and_then(|id| state.member(id)).map(|m| m.peer_addr),
+            leader,
+            leader_addr: leader.and_then(|id| state.member(id)).map(|member| member.peer_addr),
             term: pulse.term,
             voters: pulse.voters,
             synced: state.is_founded(),
             last_contact,
-            upstream: upstream.map(|upstream| upstream.addr),
+            upstream: self.upstream_addr(),
             insecure: self.insecure,
         }
     }
@@ -109,10 +126,9 @@ impl Edge {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
             let state = self.replica.snapshot();
-            let upstream = self.upstream.borrow().as_ref().map(|upstream| upstream.addr);
             let mine = state.member(self.id()).is_some_and(|own| own.nonce == admission.nonce);
             let unknown = state.is_founded() && !mine;
-            let Some(addr) = upstream.filter(|_| unknown) else {
+            let Some(addr) = self.upstream_addr().filter(|_| unknown) else {
                 let pause = tokio::time::sleep(Duration::from_secs(1));
                 tokio::select! {
                     () = watch.changed() => {}
@@ -147,15 +163,13 @@ impl Edge {
 
 impl Way for Edge {
     async fn propose(&self, command: &Command) -> Attempt {
-        let Some(addr) = self.upstream.borrow().as_ref().map(|upstream| upstream.addr) else {
-            return Attempt::NotYet;
-        };
+        let Some(addr) = self.upstream_addr() else { return Attempt::NotYet };
         let command = command.clone();
         let ask = asks::encode(&Ask::Propose { command, reach: Reach::Cluster });
         forwarded(self.links.call(addr, Purpose::Door, ask, PROPOSE).await)
     }
 
-    async fn confirm(&self, pulses: Vec<Pulse>) -> Option<Confirmed> {
+    async fn confirm(&self, pulses: Vec<asks::Pulse>) -> Option<Confirmed> {
         self.confirms.get()?.ask(pulses).await
     }
 }

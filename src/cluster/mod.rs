@@ -102,7 +102,13 @@ impl Cluster {
     /// The state at the consistency asked for. Waits up to `limits::LEADER_PATIENCE` for a leader.
     pub async fn read(&self, consistency: Consistency) -> Result<Arc<State>, ReadError> {
         if consistency == Consistency::Local {
-            let synced = self.standing().synced;
+            let synced = match self.threshold.door() {
+                Some(Door::Server(server)) => server.is_synced(),
+                Some(Door::Edge(edge)) => edge.is_synced(),
+                #[cfg(test)]
+                Some(Door::Solo(_)) => true,
+                None => false,
+            };
             return if synced { Ok(self.snapshot()) } else { Err(ReadError::NotSynced) };
         }
         match self.threshold.door() {

@@ -33,7 +33,7 @@ const CONFIRM: Duration = Duration::from_secs(1);
 /// How long an heir may take to lead: an election is over by then.
 const HANDOVER: Duration = Duration::from_secs(1);
 /// A leader that was silent for this long may be none any more.
-const LEADERLESS: Duration = Duration::from_secs(2);
+pub(super) const LEADERLESS: Duration = Duration::from_secs(2);
 
 pub(super) struct Server {
     pub me: Admitted,
@@ -48,6 +48,7 @@ pub(super) struct Server {
     heard: Mutex<BTreeMap<NodeId, Instant>>,
     confirms: OnceLock<Confirms>,
     insecure: bool,
+    since: Instant,
 }
 
 pub(super) struct Parts {
@@ -78,6 +79,7 @@ impl Server {
             heard,
             confirms,
             insecure,
+            since: Instant::now(),
         });
         let way = Arc::downgrade(&server);
         let route = move |pulses| {
@@ -214,27 +216,29 @@ impl Server {
         }
     }
 
-    /// Time since this server knew itself in touch with the leader.
-    fn last_contact(&self, status: &raft::Status) -> Duration {
-        match status.leader {
-            Some(id) if id == self.me.node => {
-                status.quorum_acked.filter(|acked| *acked > LEADERLESS).unwrap_or_default()
-            }
-            Some(id) => {
-                let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-                heard.get(&id).map_or(Duration::MAX, Instant::elapsed)
-            }
-            None => {
-                let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-                heard.values().max().map_or(Duration::MAX, Instant::elapsed)
-            }
+    /// Time since the leader, or without one any server, was heard of; none if never since the
+    /// start: what Raft remembers from before is no leader that is heard of.
+    fn heard_of_leader(&self, status: &raft::Status) -> Option<Duration> {
+        if status.leader == Some(self.me.node) {
+            let acked = status.quorum_acked.filter(|acked| *acked > LEADERLESS);
+            return Some(acked.unwrap_or_default());
         }
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = match status.leader {
+            Some(id) => heard.get(&id),
+            None => heard.values().max(),
+        };
+        last.map(Instant::elapsed)
+    }
+
+    pub fn is_synced(&self) -> bool {
+        self.raft.status().borrow().synced && self.replica.snapshot().is_founded()
     }
 
     pub fn standing(&self) -> Standing {
         let status = self.raft.status().borrow().clone();
-        let last_contact = self.last_contact(&status);
-        let leader = status.leader.filter(|_| last_contact < LEADERLESS);
+        let heard = self.heard_of_leader(&status);
+        let leader = status.leader.filter(|_| heard.is_some_and(|ago| ago < LEADERLESS));
         let role = match status.role {
             raft::Role::Leader => RaftRole::Leader,
             _ if status.voters.contains(&self.me.node) => RaftRole::Voter,
@@ -253,8 +257,8 @@ impl Server {
             leader_addr,
             term: status.term,
             voters: status.voters.clone(),
-            synced: status.synced && self.replica.snapshot().is_founded(),
-            last_contact,
+            synced: self.is_synced(),
+            last_contact: heard.unwrap_or_else(|| self.since.elapsed()),
             upstream: None,
             insecure: self.insecure,
         }

@@ -59,7 +59,7 @@ impl ServerDuties {
 
 async fn synced(server: &Server) {
     let (mut status, mut applied) = (server.raft.status(), server.replica.applied());
-    while !server.standing().synced {
+    while !server.is_synced() {
         let changed = tokio::select! {
             changed = status.changed() => changed.is_ok(),
             changed = applied.changed() => changed.is_ok(),
@@ -74,7 +74,6 @@ async fn synced(server: &Server) {
 /// where it is: after a restart on new addresses nobody's table is right.
 async fn announce(server: &Server, own: &Admission, join: &[String]) {
     loop {
-        // What Raft remembers from before a restart is no leader that is heard of.
         if server.standing().leader.is_none() {
             introduce(server, join).await;
         } else if let Some(contact) = contact(server, own)

@@ -32,6 +32,8 @@ pub(in crate::cluster) struct Upstream {
     pub addr: SocketAddr,
     pub pulse: Pulse,
     pub heard: Instant,
+    /// It is not followed any more, and nobody else is yet.
+    pub lost: bool,
 }
 
 pub(in crate::cluster) struct Follower {
@@ -59,7 +61,7 @@ impl Follower {
         }
     }
 
-    /// Who is followed; none while nobody is. Keeps the last pulse of one that was lost.
+    /// Who is followed, or was until a moment ago; none while nobody ever was.
     pub fn upstream(&self) -> watch::Receiver<Option<Upstream>> {
         self.upstream.subscribe()
     }
@@ -84,7 +86,11 @@ impl Follower {
             };
             tracing::debug!(upstream = ?next, why, "not following any more");
             self.life.board.set(SUBJECT, Level::Warning, why);
-            self.upstream.send_replace(None);
+            self.upstream.send_modify(|upstream| {
+                if let Some(upstream) = upstream {
+                    upstream.lost = true;
+                }
+            });
             match next {
                 // A fresh one is tried at once, the same ones again after a pause.
                 Some(addr) if self.failed.insert(addr) => {}
@@ -156,7 +162,8 @@ impl Follower {
         let begun_at = *self.begun_at.get_or_insert(pulse.applied.index);
         let lost = pulse.last_contact > LEADERLESS && self.members().len() > 1;
         let rested = self.moved.is_none_or(|moved| moved.elapsed() > RESTLESS);
-        self.upstream.send_replace(Some(Upstream { addr, pulse, heard: Instant::now() }));
+        let heard = Instant::now();
+        self.upstream.send_replace(Some(Upstream { addr, pulse, heard, lost: false }));
         if lost && rested {
             self.moved = Some(Instant::now());
             return Err(format!("it has not heard from a leader for {LEADERLESS:?}"));
