@@ -220,8 +220,7 @@ impl Server {
     /// start: what Raft remembers from before is no leader that is heard of.
     fn heard_of_leader(&self, status: &raft::Status) -> Option<Duration> {
         if status.leader == Some(self.me.node) {
-            let acked = status.quorum_acked.filter(|acked| *acked > LEADERLESS);
-            return Some(acked.unwrap_or_default());
+            return Some(quorum_silence(status.voters.len(), status.quorum_acked));
         }
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let last = match status.leader {
@@ -335,5 +334,14 @@ pub(super) fn forwarded(answer: Result<Bytes, CallError>) -> Attempt {
         },
         Err(CallError::NotSent(_)) => Attempt::NotYet,
         Err(CallError::Lost(why)) => unknown(why),
+    }
+}
+
+/// How long a leader has not heard from a quorum; zero while that is no reason for doubt. One that
+/// votes alone is its own quorum, and nobody ever answers it.
+pub(super) fn quorum_silence(voters: usize, acked: Option<Duration>) -> Duration {
+    match acked {
+        Some(acked) if voters > 1 && acked > LEADERLESS => acked,
+        _ => Duration::ZERO,
     }
 }

@@ -138,6 +138,7 @@ async fn dispatch(endpoint: Endpoint, call: Call<'_>, body: Body) -> Answer {
         Endpoint::CatalogNodeServices => catalog::node_services(call).await,
         Endpoint::CatalogRegister => catalog::register(call, body).await,
         Endpoint::CatalogDeregister => catalog::deregister(call, body).await,
+        Endpoint::Mesh(missing, nothing) => catalog::mesh(call, missing, nothing).await,
         Endpoint::StatusLeader => status::leader(&call),
         Endpoint::StatusPeers => status::peers(&call),
         Endpoint::AgentSelf => identity::itself(call).await,

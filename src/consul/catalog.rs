@@ -166,6 +166,20 @@ fn look_up<'a>(state: &'a State, asked: &str) -> Option<(&'a Folded, &'a Arc<Nod
     with_id.next().is_none().then_some(found)
 }
 
+/// The answer of an installation whose mesh is empty. Nothing can change it, so a query that waits
+/// waits its time out.
+pub async fn mesh(call: Call<'_>, missing: &'static str, nothing: &'static str) -> Answer {
+    let options = call.options()?;
+    call.required(missing)?;
+    let mark = |_: &State| Mark { index: 1, found: false };
+    let view = blocking::read(call.front, Class::Catalog, &options, Vec::new, mark)
+        .await
+        .map_err(Failure::with_index)?;
+    let mut response = answer::json_bytes(nothing.as_bytes().to_vec());
+    answer::add_freshness(response.headers_mut(), &view.freshness);
+    Ok(response)
+}
+
 pub async fn register(call: Call<'_>, body: Body) -> Answer {
     let body = whole(body, limits::HTTP_BODY).await?;
     let ops =

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::{
     CheckDef, CheckKind, Folded, Health, ServiceDef, Source, TaggedAddress, Weights,
 };
-use crate::state::{CatalogOp, NodeDef, State};
+use crate::state::{CatalogOp, NodeDef, PRESENCE_CHECK, State};
 
 use super::decode::{self, DecodeError, Fields};
 use super::error::Failure;
@@ -28,6 +28,14 @@ pub fn register(body: &[u8], datacenter: &str, state: &State) -> Result<Vec<Cata
     entry.check(datacenter)?;
     let node = Folded::new(&entry.node.name);
     let mut ops = Vec::new();
+    if !entry.node.uuid.is_empty() {
+        check_reserved(&entry.node, state)?;
+        // The same node under another name: what stood under its old one goes.
+        let renamed = state.nodes().filter(|(name, row)| {
+            row.def.uuid.eq_ignore_ascii_case(&entry.node.uuid) && **name != node
+        });
+        ops.extend(renamed.map(|(name, _)| CatalogOp::RemoveNode(name.clone())));
+    }
     if !entry.skip_node_update || state.node(node.as_str()).is_none() {
         let mut def = entry.node.clone();
         if let Some(known) = state.node(node.as_str()) {
@@ -128,6 +136,22 @@ impl Entry {
         }
         Ok(())
     }
+}
+
+/// A name whose node is alive under another id is not given away.
+fn check_reserved(node: &NodeDef, state: &State) -> Result<(), Failure> {
+    let Some(known) = state.node(&node.name) else { return Ok(()) };
+    let id = &known.def.uuid;
+    let check = state.check(&Folded::new(&node.name), PRESENCE_CHECK);
+    let alive = check.is_some_and(|check| check.status != Health::Critical);
+    if !alive || id.is_empty() || id.eq_ignore_ascii_case(&node.uuid) {
+        return Ok(());
+    }
+    Err(Failure::internal(format!(
+        "failed inserting node: Error while renaming Node ID: {:?}: Node name {} is reserved by \
+         node {id} with name {} ({})",
+        node.uuid, node.name, known.def.name, known.def.address
+    )))
 }
 
 fn check_node_id(id: &str) -> Result<(), Failure> {

@@ -20,6 +20,9 @@ pub enum Endpoint {
     CatalogNodeServices,
     CatalogRegister,
     CatalogDeregister,
+    /// Of the service mesh, which is not part of this: nothing is ever in it.
+    /// What is said without a name, and what with any.
+    Mesh(&'static str, &'static str),
     StatusLeader,
     StatusPeers,
     AgentSelf,
@@ -115,6 +118,10 @@ pub const ROUTES: &[Route] = &[
     route("/v1/catalog/node-services/", M::Get, E::CatalogNodeServices, "catalog"),
     route("/v1/catalog/register", M::Put, E::CatalogRegister, "catalog"),
     route("/v1/catalog/deregister", M::Put, E::CatalogDeregister, "catalog"),
+    route("/v1/catalog/connect/", M::Get, E::Mesh("Missing service name", "[]"), "mesh"),
+    route("/v1/health/connect/", M::Get, E::Mesh("Missing service name", "[]"), "mesh"),
+    route("/v1/health/ingress/", M::Get, E::Mesh("Missing service name", "[]"), "mesh"),
+    route("/v1/catalog/gateway-services/", M::Get, E::Mesh("Missing gateway name", "null"), "mesh"),
     route("/v1/status/leader", M::Get, E::StatusLeader, "status"),
     route("/v1/status/peers", M::Get, E::StatusPeers, "status"),
 ];

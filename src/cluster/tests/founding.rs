@@ -1,10 +1,12 @@
 //! Who founds a cluster, and what a lone server does.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::world::{Agent, World};
 use crate::cluster::asks::Introduction;
 use crate::cluster::founding::{Decision, Met, decide};
+use crate::cluster::server::quorum_silence;
 use crate::cluster::{Alive, Beat, Cluster, ClusterError, Consistency, RaftRole, start};
 use crate::lifecycle::{Gate, Life};
 use crate::model::{LeaseId, NodeId, NodeName};
@@ -69,7 +71,7 @@ async fn a_lone_server_founds_serves_and_comes_back_with_everything() {
 async fn a_lease_lives_while_it_is_kept_alive() {
     let world = World::new();
     let agent = Agent::start(world.server("s1", &[])).await;
-    let (id, ttl) = (LeaseId(7), std::time::Duration::from_millis(700));
+    let (id, ttl) = (LeaseId(7), Duration::from_millis(700));
     agent.cluster.propose(Command::LeaseGrant { id, ttl }).await.unwrap();
     for _ in 0..4 {
         assert_eq!(agent.cluster.keep_alive(Beat::Lease(id)).await, Ok(Alive::For(ttl)));
@@ -121,4 +123,12 @@ async fn what_cannot_be_is_said_before_anything_begins() {
     std::fs::write(world.path("s1").join("identity"), "{").unwrap();
     let error = begin(renamed).await.err().unwrap().to_string();
     assert!(error.contains("identity"), "{error}");
+}
+
+#[test]
+fn a_server_that_votes_alone_never_doubts_that_it_leads() {
+    let long = Duration::from_secs(60);
+    assert_eq!(quorum_silence(1, Some(long)), Duration::ZERO);
+    assert_eq!(quorum_silence(3, Some(long)), long);
+    assert_eq!(quorum_silence(3, Some(Duration::from_millis(300))), Duration::ZERO);
 }

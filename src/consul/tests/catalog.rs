@@ -65,6 +65,9 @@ async fn what_was_not_set_is_null_and_lists_never_are() {
             ("GET", "/v1/health/service/", "", 400, "Missing service name"),
             ("GET", "/v1/health/node/", "", 400, "Missing node name"),
             ("GET", "/v1/health/state/", "", 400, "Missing check state"),
+            ("GET", "/v1/health/connect/web", "", 200, "[]"),
+            ("GET", "/v1/catalog/connect/", "", 400, "Missing service name"),
+            ("GET", "/v1/catalog/gateway-services/web", "", 200, "null"),
         ],
     )
     .await;
@@ -244,4 +247,18 @@ async fn checks_are_listed_by_service_and_by_state() {
     }
     let services = api.get("/v1/catalog/services?node-meta=rack:r0").await.body;
     assert_eq!(services, r#"{"hs":["T0","T2","T4","t"]}"#);
+}
+
+#[tokio::test]
+async fn a_node_keeps_its_name_while_it_lives_and_its_id_when_it_moves() {
+    let api = Api::with_presence().await;
+    let id = "adf4238a-882b-9ddc-4a9d-5b6758e4159e";
+    let node = |name: &str| format!(r#"{{"ID":"{id}","Node":"{name}","Address":"10.0.0.9"}}"#);
+    assert_eq!(api.put("/v1/catalog/register", node("old")).await.body, "true");
+    assert_eq!(api.put("/v1/catalog/register", node("new")).await.body, "true");
+    assert_eq!(api.get("/v1/catalog/node/old").await.body, "null");
+    let refused = api.put("/v1/catalog/register", node("n1")).await;
+    assert_eq!(refused.status, 500);
+    assert!(refused.body.contains("Node name n1 is reserved by node"), "{}", refused.body);
+    assert_eq!(api.get("/v1/catalog/node/new").await.json()["Node"]["ID"], id);
 }

@@ -5,6 +5,9 @@ mod hosts;
 mod requests;
 mod serve;
 
+#[cfg(test)]
+mod tests;
+
 pub use body::{BodyError, collect};
 pub use hosts::{HostRules, Verdict};
 pub use requests::Requests;

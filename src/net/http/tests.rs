@@ -1,0 +1,112 @@
+//! The accept loop on a real socket: versions, limits, refusals and the drain at the end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::lifecycle::Life;
+use crate::net::bind_tcp;
+
+use super::{HostRules, Limits, serve};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers every path with itself; `/slow` takes a while.
+async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.uri().path() == "/slow" {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    Ok(Response::new(Full::from(request.uri().path().to_owned())))
+}
+
+async fn serving(limits: Limits) -> (SocketAddr, Life) {
+    let listener = bind_tcp("http.listen", ([127, 0, 0, 1], 0).into()).expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    let life = Life::default();
+    let rules = HostRules::new(addr, &[], &[]);
+    life.tasks.spawn("http", serve(listener, tower::service_fn(echo), rules, limits, life.clone()));
+    (addr, life)
+}
+
+/// Everything that comes back until the server closes.
+async fn talk(addr: SocketAddr, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    stream.write_all(bytes.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed in time");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn old_and_new_clients_are_answered_and_strangers_refused() {
+    let (addr, _life) = serving(Limits::default()).await;
+    let cases = [
+        ("GET /a HTTP/1.0\r\n\r\n", "HTTP/1.0 200", "/a"),
+        ("GET /b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "HTTP/1.1 200", "/b"),
+        ("GET /c HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 400", "missing Host"),
+        (
+            "GET /d HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 421",
+            "http.hosts",
+        ),
+        (
+            "PUT /e HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil.example\r\n\
+             Connection: close\r\n\r\n",
+            "HTTP/1.1 403",
+            "origin",
+        ),
+    ];
+    for (request, status, text) in cases {
+        let answer = talk(addr, request).await;
+        assert!(answer.starts_with(status) && answer.contains(text), "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn half_a_request_and_too_long_a_one_end() {
+    let limits = Limits {
+        header_timeout: Duration::from_millis(100),
+        header_bytes: 8192,
+        ..Limits::default()
+    };
+    let (addr, _life) = serving(limits).await;
+    let half = talk(addr, "GET / HTTP/1.1\r\nHost: loc").await;
+    assert!(!half.contains("200"), "{half}");
+    let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    assert!(talk(addr, &long).await.starts_with("HTTP/1.1 431"));
+    assert!(!talk(addr, "\0\0garbage\r\n\r\n").await.contains("200"));
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_for_a_place() {
+    let (addr, _life) = serving(Limits { connections: 1, ..Limits::default() }).await;
+    let mut first = TcpStream::connect(addr).await.expect("a connection");
+    first.write_all(b"GET /1 HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    let mut some = [0; 64];
+    let read = timeout(PATIENCE, first.read(&mut some)).await.expect("answered");
+    assert!(read.expect("read") > 0);
+    let second = tokio::spawn(talk(addr, "GET /2 HTTP/1.0\r\n\r\n"));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!second.is_finished());
+    drop(first);
+    assert!(second.await.expect("no panic").ends_with("/2"));
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_answered_before_the_end() {
+    let (addr, life) = serving(Limits::default()).await;
+    let slow = tokio::spawn(talk(addr, "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    life.shutdown.begin();
+    assert!(slow.await.expect("no panic").ends_with("/slow"));
+    assert!(life.tasks.join(PATIENCE).await);
+    assert!(TcpStream::connect(addr).await.is_err());
+}
