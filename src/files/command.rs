@@ -15,8 +15,8 @@ use crate::model::limits;
 /// How long a command's output may trail behind its end: a daemon it started may hold the pipe.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// Runs `argv` to its end and gives the end of what it said. In each argument `{staged}` is replaced
-/// by the path of the staged file. At the time limit the command dies with all its children.
+/// Runs `argv` to its end and gives the end of what it said. In each argument `{staged}` stands for
+/// the path of the staged file. At the time limit the command dies with all its children.
 pub(super) async fn run(
     argv: &[String],
     staged: Option<&Path>,

@@ -37,7 +37,7 @@ pub(super) enum Way {
     InPlace,
 }
 
-/// Writes `text` beside `destination`, synced, with the mode and owner it will have; none if that is
+/// Writes `text` beside `destination`, synced, with the mode and owner it will have; none if it is
 /// what `destination` holds already.
 pub(super) fn stage(
     destination: &Path,

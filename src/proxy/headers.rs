@@ -17,7 +17,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Makes a client's request fit for an instance. `Host` stays as the client sent it, or becomes the
-/// authority of an absolute target; a client of HTTP/1.0 may send none, and gets the service's name.
+/// authority of an absolute target; a client of HTTP/1.0 may send none and gets the service's name.
 pub(super) fn request(
     head: &mut request::Parts,
     client: IpAddr,

@@ -1,4 +1,4 @@
-//! An HTTP upstream's connection: requests are forwarded one by one, each to an instance of its own.
+//! An HTTP upstream's connection: requests are forwarded in turn, each to an instance of its own.
 
 use std::convert::Infallible;
 use std::future::poll_fn;

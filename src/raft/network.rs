@@ -1,4 +1,4 @@
-//! How openraft reaches the other servers: typed calls over a transport of bytes, appends in flight.
+//! How openraft reaches other servers: typed calls over a transport of bytes, appends in flight.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -98,7 +98,7 @@ fn two_agents_cannot_share_a_data_dir() {
     let place = Place::new();
     let ip = place.0;
     let (code, said) = refused(&format!(
-        "data_dir: {}\ncluster: {{ bind: \"{ip}:8300\" }}\nhttp: {{ listen: [\"{ip}:8500\"] }}\n\
+        "node: first\ndata_dir: {}\ncluster: {{ bind: \"{ip}:8300\" }}\nhttp: {{ listen: [\"{ip}:8500\"] }}\n\
          dns: {{ listen: [\"{ip}:8600\"] }}\n",
         server.path("data").display()
     ));

@@ -284,7 +284,7 @@ fn functions_and_structs_stay_small() {
                 let path = source.path.display();
                 complaints.push(format!("{path}:{at}: struct {name} has {fields} fields"));
             }
-            if name == "Cluster" && fields > 8 {
+            if (source.module.as_str(), name.as_str()) == ("cluster", "Cluster") && fields > 8 {
                 complaints.push(format!("cluster::Cluster has {fields} fields, at most 8"));
             }
         }
@@ -297,7 +297,7 @@ fn mirrors(source: &Source, name: &str) -> bool {
     let declared = format!("struct {name}");
     let at = source.text.find(&declared).unwrap_or(0);
     let above = source.text[..at].lines().rev().take_while(|line| !line.trim().is_empty());
-    let serialised = above.into_iter().any(|line| line.contains("Serialize"));
+    let serialised = above.into_iter().any(|line| line.contains("erialize"));
     serialised || (source.module == "state" && name == "State")
 }
 

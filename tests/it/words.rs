@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::house::{Agent, AgentSpec, eventually, run};
@@ -20,14 +20,26 @@ fn block<'a>(text: &'a str, language: &str) -> &'a str {
     &text[start..start + end]
 }
 
+/// A process that does not outlive a test that fails.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn the_tour_that_dev_prints_works_when_pasted() {
-    let mut dev = Command::new(env!("CARGO_BIN_EXE_remora"))
-        .args(["dev", "--log", "warn"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stdout = BufReader::new(dev.stdout.take().unwrap());
+    let mut dev = Killed(
+        Command::new(env!("CARGO_BIN_EXE_remora"))
+            .args(["dev", "--log", "warn"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let stdout = BufReader::new(dev.0.stdout.take().unwrap());
     let mut lines = stdout.lines().map(Result::unwrap);
     lines.find(|line| line.starts_with("Try")).expect("dev prints what to try");
     let tour: Vec<String> = lines.by_ref().take(5).map(|line| line.trim().to_owned()).collect();
@@ -49,9 +61,9 @@ fn the_tour_that_dev_prints_works_when_pasted() {
     assert_eq!(said[3], "blue", "the key is read back: {said:?}");
     assert!(said[4].contains("leader"), "status says who leads: {said:?}");
 
-    run("kill", &[&dev.id().to_string()]).unwrap();
+    run("kill", &[&dev.0.id().to_string()]).unwrap();
     let status = eventually("dev stops", Duration::from_secs(10), || {
-        dev.try_wait().unwrap().ok_or_else(|| "it still runs".to_owned())
+        dev.0.try_wait().unwrap().ok_or_else(|| "it still runs".to_owned())
     });
     assert!(status.success(), "{status}");
 }

@@ -62,8 +62,9 @@ pub fn resolve(file: File, flags: &Flags) -> Result<Resolved, ConfigError> {
         None => host_name()?,
     };
     let datacenter = file.datacenter.clone().unwrap_or_else(|| "dc1".to_owned());
-    let (cluster, presence) = members(&file, flags, node)?;
     let http = http(&file.http)?;
+    let dns = dns(file.dns.clone(), datacenter.clone())?;
+    let (cluster, presence) = members(&file, flags, node)?;
     Ok(Resolved {
         presence,
         consul: consul::Config {
@@ -73,7 +74,7 @@ pub fn resolve(file: File, flags: &Flags) -> Result<Resolved, ConfigError> {
         etcd: etcd::Config {
             request_limit: file.limits.request.map_or(limits::ETCD_REQUEST, |size| size.0),
         },
-        dns: dns(file.dns, datacenter)?,
+        dns,
         proxy: proxy::Config { upstreams: upstreams(file.upstreams)? },
         files: files::Config {
             templates: templates(file.templates)?,

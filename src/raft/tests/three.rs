@@ -1,4 +1,4 @@
-//! Three servers: leaders die, links are cut, followers fall behind, and nothing acknowledged is lost.
+//! Three servers: leaders die, links are cut, followers lag, and nothing acknowledged is lost.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;

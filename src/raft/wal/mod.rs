@@ -1,4 +1,4 @@
-//! The write-ahead log: numbered frames in zero-filled, recycled segments, one writer, group commit.
+//! The write-ahead log: numbered frames in recycled, zero-filled segments, group commit.
 //!
 //! A batch is written only after the one before was synced. So a damaged frame at the very end is
 //! a write that nobody was told of, and is cut off; a damaged frame with a valid one after it had

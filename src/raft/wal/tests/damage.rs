@@ -51,7 +51,8 @@ proptest! {
         prop_assert!(kept == whole || kept == whole + 1, "{} of {}", kept, whole);
         for (index, size) in (0..).zip(&sizes[..kept]) {
             let Record::Entry(position, payload) = entry(index, *size) else { unreachable!() };
-            prop_assert_eq!(&recovered.entries[usize::try_from(index).unwrap()], &(position, payload));
+            let found = &recovered.entries[usize::try_from(index).unwrap()];
+            prop_assert_eq!(found, &(position, payload));
         }
         journal.commit(&[entry(kept as u64, 33)]).unwrap();
         let (_, recovered) = open(&dir).unwrap();
