@@ -55,10 +55,15 @@ pub struct RangeRequest {
     pub serializable: bool,
     pub keys_only: bool,
     pub count_only: bool,
-    pub min_mod_revision: Revision,
-    pub max_mod_revision: Revision,
-    pub min_create_revision: Revision,
-    pub max_create_revision: Revision,
+    pub mod_revision: Bounds,
+    pub create_revision: Bounds,
+}
+
+/// Both inclusive; 0 is no bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    pub min: Revision,
+    pub max: Revision,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,10 +104,10 @@ impl RangeRequest {
             sort_by,
             descending: self.sort_order == 2,
             count_only: self.count_only,
-            min_modified: self.min_mod_revision,
-            max_modified: self.max_mod_revision,
-            min_create: self.min_create_revision,
-            max_create: self.max_create_revision,
+            min_modified: self.mod_revision.min,
+            max_modified: self.mod_revision.max,
+            min_create: self.create_revision.min,
+            max_create: self.create_revision.max,
         })
     }
 }

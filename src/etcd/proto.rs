@@ -233,10 +233,10 @@ impl Message for RangeRequest {
             "serializable" => self.serializable = value.boolean(name)?,
             "keys_only" => self.keys_only = value.boolean(name)?,
             "count_only" => self.count_only = value.boolean(name)?,
-            "min_mod_revision" => self.min_mod_revision = value.int64(name)?,
-            "max_mod_revision" => self.max_mod_revision = value.int64(name)?,
-            "min_create_revision" => self.min_create_revision = value.int64(name)?,
-            "max_create_revision" => self.max_create_revision = value.int64(name)?,
+            "min_mod_revision" => self.mod_revision.min = value.int64(name)?,
+            "max_mod_revision" => self.mod_revision.max = value.int64(name)?,
+            "min_create_revision" => self.create_revision.min = value.int64(name)?,
+            "max_create_revision" => self.create_revision.max = value.int64(name)?,
             _ => return Ok(false),
         }
         Ok(true)
