@@ -26,6 +26,8 @@ async fn woken(task: JoinHandle<(Answered, Duration)>) -> Option<Answered> {
 }
 
 async fn kv_query(api: &Api, path: &str) -> (u64, JoinHandle<(Answered, Duration)>) {
+    // Paused time moves once everything rests: the agent's own node is registered by then.
+    sleep(Duration::from_millis(5)).await;
     let index = api.get(path).await.index();
     let sign = if path.contains('?') { '&' } else { '?' };
     (index, waiting(api, format!("{path}{sign}index={index}&wait=60s")).await)
@@ -135,8 +137,6 @@ async fn a_service_that_is_renamed_wakes_who_knew_its_old_name() {
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_stops_answers_who_waits() {
     let api = Api::new();
-    // Paused time moves once everything rests: the agent's own node is registered by then.
-    sleep(Duration::from_millis(5)).await;
     let (index, task) = kv_query(&api, "/v1/catalog/nodes").await;
     api.shutdown.begin();
     assert_eq!(woken(task).await.expect("answered").index(), index);
