@@ -45,8 +45,8 @@ pub(super) enum Refused {
     Detour(String),
 }
 
-/// The part of a key after the prefix, which ends in a slash, is the path. A key that itself ends in
-/// a slash is a folder, as Consul's UI makes them, and is passed over.
+/// The part of a key after the prefix, which ends in a slash, is the path. A key that itself ends
+/// in a slash is a folder, as Consul's UI makes them, and is passed over.
 pub(super) fn lay_out<'a>(
     prefix: &str,
     rows: impl Iterator<Item = (&'a [u8], &'a Bytes)>,
