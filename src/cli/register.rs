@@ -93,7 +93,7 @@ fn check(def: &CheckDef) -> Value {
             "Interval": duration(*interval),
             "Timeout": duration(*timeout),
         }),
-        CheckKind::Presence | CheckKind::Static => json!({}),
+        CheckKind::Presence | CheckKind::Static | CheckKind::Maintenance => json!({}),
     };
     let after = def
         .deregister_after

@@ -86,7 +86,7 @@ pub async fn service(call: Call<'_>) -> Answer {
     Ok(response)
 }
 
-fn own<'a>(state: &'a State, node: &Folded, id: &str) -> Option<&'a Arc<InstanceRow>> {
+pub(super) fn own<'a>(state: &'a State, node: &Folded, id: &str) -> Option<&'a Arc<InstanceRow>> {
     state.instance(node, id).filter(|row| is_registered(row.source))
 }
 
@@ -210,11 +210,11 @@ async fn tell(call: &Call<'_>, status: Health, output: String) -> Answer {
 }
 
 /// Where there is no leader nothing was kept, so it may be tried again.
-fn no_leader(outcome: &Result<(), PresenceError>) -> bool {
+pub(super) fn no_leader(outcome: &Result<(), PresenceError>) -> bool {
     matches!(outcome, Err(PresenceError::Cluster(ProposeError::NoLeader)))
 }
 
-fn done(outcome: Result<(), PresenceError>) -> Answer {
+pub(super) fn done(outcome: Result<(), PresenceError>) -> Answer {
     outcome?;
     Ok(answer::empty(StatusCode::OK))
 }

@@ -18,7 +18,7 @@ use super::error::{Failure, plain};
 use super::params::{self, Options, Params};
 use super::patience::{LEADER_HOLD, Patience};
 use super::routes::{self, Endpoint, Found, Route};
-use super::{Front, agent, answer, catalog, health, identity, kv, path, status};
+use super::{Front, agent, answer, catalog, health, identity, kv, maintenance, path, status};
 
 pub type Answer = Result<Response<Body>, Failure>;
 
@@ -147,6 +147,8 @@ async fn dispatch(endpoint: Endpoint, call: Call<'_>, body: Body) -> Answer {
         Endpoint::AgentService => agent::service(call).await,
         Endpoint::AgentRegister => agent::register(call, body).await,
         Endpoint::AgentDeregister => agent::deregister(call).await,
+        Endpoint::AgentServiceMaintenance => maintenance::of_service(call).await,
+        Endpoint::AgentMaintenance => maintenance::of_node(call).await,
         Endpoint::AgentChecks => agent::checks(call).await,
         Endpoint::AgentCheckRegister => agent::register_check(call, body).await,
         Endpoint::AgentCheckDeregister => agent::deregister_check(call).await,

@@ -14,6 +14,7 @@ mod health;
 mod identity;
 mod json;
 mod kv;
+mod maintenance;
 mod params;
 mod path;
 mod patience;

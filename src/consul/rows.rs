@@ -340,7 +340,10 @@ impl Serialize for Definition<'_> {
                     members.insert("Interval", duration::format(*interval));
                     members.insert("Timeout", duration::format(*timeout));
                 }
-                CheckKind::Ttl { .. } | CheckKind::Presence | CheckKind::Static => {}
+                CheckKind::Ttl { .. }
+                | CheckKind::Presence
+                | CheckKind::Static
+                | CheckKind::Maintenance => {}
             }
             if let Some(after) = def.deregister_after {
                 members.insert("DeregisterCriticalServiceAfter", duration::format(after));

@@ -59,7 +59,10 @@ impl Probe {
                 let target = Target::Tcp(address.clone());
                 Some(Probe { interval: *interval, timeout: *timeout, target })
             }
-            CheckKind::Ttl { .. } | CheckKind::Presence | CheckKind::Static => None,
+            CheckKind::Ttl { .. }
+            | CheckKind::Presence
+            | CheckKind::Static
+            | CheckKind::Maintenance => None,
         }
     }
 }

@@ -52,8 +52,10 @@ pub enum CheckKind {
     },
     /// The agent's own heartbeat (Consul's `serfHealth`).
     Presence,
-    /// Written through the catalog or a maintenance call; nothing runs it.
+    /// Written through the catalog; nothing runs it.
     Static,
+    /// Maintenance mode: critical while it is there; nothing runs it.
+    Maintenance,
 }
 
 impl CheckDef {
@@ -78,6 +80,7 @@ impl CheckDef {
             CheckKind::Ttl { .. } => "ttl",
             CheckKind::Http { .. } => "http",
             CheckKind::Tcp { .. } => "tcp",
+            CheckKind::Maintenance => "maintenance",
             CheckKind::Presence | CheckKind::Static => "",
         }
     }

@@ -69,7 +69,9 @@ fn adopt(promise: &Promise, state: &State, edits: &mut Vec<Edit>) {
 /// A check of an earlier life: critical until it is proven good, unless nothing runs it.
 fn unproven(row: &CheckRow) -> Check {
     let (status, output) = match row.def.kind {
-        CheckKind::Static | CheckKind::Presence => (row.status, row.output.clone()),
+        CheckKind::Static | CheckKind::Maintenance | CheckKind::Presence => {
+            (row.status, row.output.clone())
+        }
         _ => (Health::Critical, UNPROVEN.to_owned()),
     };
     Check { def: row.def.clone(), source: row.source, status, output }

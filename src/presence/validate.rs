@@ -61,7 +61,7 @@ pub(super) fn check(def: &CheckDef) -> Result<(), PresenceError> {
         CheckKind::Http { interval, timeout, .. } | CheckKind::Tcp { interval, timeout, .. } => {
             (*interval, *timeout)
         }
-        CheckKind::Ttl { .. } | CheckKind::Static => return Ok(()),
+        CheckKind::Ttl { .. } | CheckKind::Static | CheckKind::Maintenance => return Ok(()),
     };
     if interval < limits::CHECK_INTERVAL {
         let least = humantime::format_duration(limits::CHECK_INTERVAL);

@@ -228,3 +228,36 @@ async fn an_agent_says_who_it_is() {
         (&json!("n1"), &json!("consul"))
     );
 }
+
+#[tokio::test]
+async fn maintenance_takes_an_instance_or_the_node_out_and_keeps_the_first_reason() {
+    const MODE: &str = "/v1/agent/service/maintenance/w";
+    let api = Api::with_presence().await;
+    api.put(REGISTER, r#"{"Name":"w","Port":80}"#).await;
+    check(
+        &api,
+        &[
+            ("PUT", MODE, "", 400, "Missing value for enable"),
+            ("PUT", &format!("{MODE}?enable=x"), "", 400, "Invalid value for enable: \"x\""),
+            ("PUT", "/v1/agent/service/maintenance/?enable=true", "", 400, "Missing service ID"),
+            ("PUT", &format!("{MODE}?enable=false"), "", 200, ""),
+            ("PUT", &format!("{MODE}?enable=true&reason=because"), "", 200, ""),
+            ("PUT", &format!("{MODE}?enable=1&reason=another"), "", 200, ""),
+            ("GET", "/v1/health/service/w?passing", "", 200, "[]"),
+        ],
+    )
+    .await;
+    let unknown = api.put("/v1/agent/service/maintenance/none?enable=true", "").await;
+    assert_eq!(unknown.status, 404, "{unknown:?}");
+    let shown = api.get("/v1/agent/checks").await.json()["_service_maintenance:w"].clone();
+    assert_eq!((&shown["Notes"], &shown["Type"]), (&json!("because"), &json!("maintenance")));
+    assert_eq!((&shown["Status"], &shown["ServiceID"]), (&json!("critical"), &json!("w")));
+    api.put(&format!("{MODE}?enable=0"), "").await;
+    let in_use = async || api.get("/v1/health/service/w?passing").await.body != "[]";
+    assert!(in_use().await, "back in use");
+
+    assert_eq!(api.put("/v1/agent/maintenance?enable=true", "").await.status, 200);
+    assert!(!in_use().await, "the node takes its instances with it");
+    assert_eq!(api.put("/v1/agent/maintenance?enable=false", "").await.status, 200);
+    assert!(in_use().await);
+}

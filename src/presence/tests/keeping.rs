@@ -143,7 +143,7 @@ async fn a_restarted_agent_finds_its_api_instances_critical_until_proven() {
 #[tokio::test(start_paused = true)]
 async fn a_maintenance_check_outlives_a_restart() {
     let house = House::open(vec![(service("w1"), vec![])]).await;
-    let check = CheckDef::new("_node_maintenance", "Node Maintenance Mode", CheckKind::Static);
+    let check = CheckDef::new("_node_maintenance", "Node Maintenance Mode", CheckKind::Maintenance);
     house.presence.register_check(check).await.unwrap();
     assert_eq!(house.healthy(), 0);
     let house = house.restart(vec![(service("w1"), vec![])]).await;
