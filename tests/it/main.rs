@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod durability;
+mod exposure;
 mod heartbeat;
 mod house;
 mod main_job;

@@ -22,14 +22,22 @@ pub struct AgentSpec {
     pub place: Place,
     pub server: bool,
     pub join: Vec<String>,
+    /// Other agents may reach it on every address of the machine.
+    pub exposed: bool,
     /// More YAML, at the top level.
     pub extra: String,
 }
 
 impl AgentSpec {
     pub fn server(name: &str) -> AgentSpec {
-        let place = Place::new();
-        AgentSpec { name: name.into(), place, server: true, join: vec![], extra: String::new() }
+        AgentSpec {
+            name: name.into(),
+            place: Place::new(),
+            server: true,
+            join: vec![],
+            exposed: false,
+            extra: String::new(),
+        }
     }
 
     pub fn edge(name: &str, join: Vec<String>) -> AgentSpec {
@@ -38,6 +46,11 @@ impl AgentSpec {
 
     pub fn joining(mut self, join: Vec<String>) -> AgentSpec {
         self.join = join;
+        self
+    }
+
+    pub fn exposed(mut self) -> AgentSpec {
+        self.exposed = true;
         self
     }
 
@@ -54,8 +67,13 @@ impl AgentSpec {
         } else {
             String::new()
         };
+        let bind = if self.exposed {
+            format!("bind: 0.0.0.0:0\n  advertise: {ip}\n  insecure: true")
+        } else {
+            format!("bind: {ip}:8300")
+        };
         format!(
-            "node: {name}\n{data}cluster:\n  bind: {ip}:8300\n  join: {join:?}\n  \
+            "node: {name}\n{data}cluster:\n  {bind}\n  join: {join:?}\n  \
              presence_ttl: 2s\nhttp: {{ listen: [\"{ip}:8500\"] }}\n\
              dns: {{ listen: [\"{ip}:8600\"] }}\n{extra}",
             name = self.name,
