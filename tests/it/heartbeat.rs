@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::house::{Agent, AgentSpec, Client, Cluster, dig, eventually};
+use crate::house::{Agent, AgentSpec, App, Client, Cluster, dig, eventually};
 
 /// The presence TTL that the test house configures.
 const TTL: Duration = Duration::from_secs(2);
@@ -110,9 +110,15 @@ fn a_server_that_dies_with_its_leadership_leaves_the_answers() {
 }
 
 #[test]
-fn an_edge_answers_without_a_cluster_and_says_how_stale_it_is() {
+fn an_edge_answers_and_balances_without_a_cluster_and_says_how_stale_it_is() {
     let mut cluster = Cluster::of(1);
-    let edge = Agent::start(AgentSpec::edge("edge", cluster.peers()).with(SERVICE));
+    let spec = AgentSpec::edge("edge", cluster.peers());
+    let ip = spec.place.0;
+    let _app = App::start("app", ip, 8081);
+    let edge = Agent::start(spec.with(&format!(
+        "services:\n  - {{ name: web, port: 8081, checks: [{{ tcp: \"{ip}:8081\" }}] }}\n\
+         upstreams:\n  - {{ service: web, listen: \"{ip}:9001\", protocol: http }}"
+    )));
     let client = edge.client();
     eventually("registered", SOON, || expect(1, &client));
     cluster.servers[0].kill();
@@ -124,7 +130,9 @@ fn an_edge_answers_without_a_cluster_and_says_how_stale_it_is() {
             other => Err(format!("{other:?}")),
         }
     });
-    assert_eq!(dig(edge.spec.place.0, "web.service.remora", "SRV").len(), 1);
+    assert_eq!(dig(ip, "web.service.remora", "SRV").len(), 1);
+    let balanced = Client::new(&format!("{ip}:9001")).get("/who").unwrap();
+    assert_eq!((balanced.status, balanced.text()), (200, "app".to_owned()));
     let write = client.put("/v1/kv/x", "1").unwrap();
     assert_eq!(write.status, 500, "{}", write.text());
 }
