@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::cluster::{Consistency, ProposeError};
+use crate::cluster::Consistency;
 use crate::model::{Folded, Health, Source, limits};
 use crate::presence::PresenceError;
 use crate::replica::Topic;
@@ -20,7 +20,6 @@ use super::definition;
 use super::error::Failure;
 use super::json;
 use super::params::{self, Options};
-use super::patience::{LEADER_HOLD, Patience};
 use super::rows::{AgentServiceJson, CheckJson};
 
 const CONTENT_HASH: HeaderName = HeaderName::from_static("x-consul-contenthash");
@@ -103,14 +102,7 @@ pub async fn register(call: Call<'_>, body: Body) -> Answer {
     let (def, checks) = definition::service(&body)?;
     let replace = call.params.get("replace-existing-checks");
     let replace = replace.is_some_and(|value| matches!(value, "" | "1" | "t" | "true"));
-    let presence = &call.front.presence;
-    let patience = Patience::of(LEADER_HOLD);
-    loop {
-        let outcome = presence.register(def.clone(), checks.clone(), replace).await;
-        if !patience.again(no_leader(&outcome)).await {
-            return done(outcome);
-        }
-    }
+    done(call.front.presence.register(def, checks, replace).await)
 }
 
 /// Works from any agent: an id that is not here but on exactly one other node is taken out there.
@@ -120,16 +112,9 @@ pub async fn deregister(call: Call<'_>) -> Answer {
     if id.is_empty() {
         return Err(Failure::internal("ServiceID missing"));
     }
-    let patience = Patience::of(LEADER_HOLD);
-    loop {
-        let outcome = call.front.presence.deregister(&id).await;
-        if patience.again(no_leader(&outcome)).await {
-            continue;
-        }
-        match outcome {
-            Err(PresenceError::UnknownService(_)) => break,
-            outcome => return done(outcome),
-        }
+    match call.front.presence.deregister(&id).await {
+        Err(PresenceError::UnknownService(_)) => {}
+        outcome => return done(outcome),
     }
     let state = call.front.cluster.snapshot();
     let unknown = || done(Err(PresenceError::UnknownService(id.to_string())));
@@ -153,20 +138,12 @@ pub async fn register_check(call: Call<'_>, body: Body) -> Answer {
     params::no_namespace(&call.params)?;
     let body = whole(body, limits::HTTP_BODY).await?;
     let def = definition::check(&body)?;
-    let presence = &call.front.presence;
-    let patience = Patience::of(LEADER_HOLD);
-    loop {
-        let outcome = presence.register_check(def.clone()).await;
-        if patience.again(no_leader(&outcome)).await {
-            continue;
+    match call.front.presence.register_check(def).await {
+        Err(PresenceError::UnknownService(id)) => {
+            let text = format!("ServiceID {id:?} does not exist");
+            Err(Failure::new(StatusCode::NOT_FOUND, text))
         }
-        return match outcome {
-            Err(PresenceError::UnknownService(id)) => {
-                let text = format!("ServiceID {id:?} does not exist");
-                Err(Failure::new(StatusCode::NOT_FOUND, text))
-            }
-            outcome => done(outcome),
-        };
+        outcome => done(outcome),
     }
 }
 
@@ -176,13 +153,7 @@ pub async fn deregister_check(call: Call<'_>) -> Answer {
     if id.is_empty() {
         return Err(Failure::internal("CheckID missing"));
     }
-    let patience = Patience::of(LEADER_HOLD);
-    loop {
-        let outcome = call.front.presence.deregister_check(&id).await;
-        if !patience.again(no_leader(&outcome)).await {
-            return done(outcome);
-        }
-    }
+    done(call.front.presence.deregister_check(&id).await)
 }
 
 /// `check/pass`, `warn` and `fail`: the note becomes the output.
@@ -200,18 +171,7 @@ pub async fn update(call: Call<'_>, body: Body) -> Answer {
 async fn tell(call: &Call<'_>, status: Health, output: String) -> Answer {
     params::no_namespace(&call.params)?;
     let id = call.name();
-    let patience = Patience::of(LEADER_HOLD);
-    loop {
-        let outcome = call.front.presence.report(&id, status, output.clone()).await;
-        if !patience.again(no_leader(&outcome)).await {
-            return done(outcome);
-        }
-    }
-}
-
-/// Where there is no leader nothing was kept, so it may be tried again.
-pub(super) fn no_leader(outcome: &Result<(), PresenceError>) -> bool {
-    matches!(outcome, Err(PresenceError::Cluster(ProposeError::NoLeader)))
+    done(call.front.presence.report(&id, status, output).await)
 }
 
 pub(super) fn done(outcome: Result<(), PresenceError>) -> Answer {

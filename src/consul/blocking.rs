@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cluster::{Cluster, Consistency, ReadError};
+use crate::model::limits;
 use crate::replica::{Topic, Watch};
 use crate::state::State;
 
@@ -14,7 +15,6 @@ use super::Front;
 use super::answer::Freshness;
 use super::error::Failure;
 use super::params::{Mode, Options};
-use super::patience::{LEADER_HOLD, Patience};
 
 /// How long catalog and health wait for a leader before they answer from memory.
 const CATALOG_HOLD: Duration = Duration::from_secs(1);
@@ -165,26 +165,14 @@ async fn fresh(
     // A stale answer that is too old is asked of the leader once; without one it must do.
     let falls_back =
         options.mode == Mode::Stale || (class == Class::Catalog && options.mode == Mode::Default);
-    let hold = if falls_back { CATALOG_HOLD } else { LEADER_HOLD };
-    match linearizable(cluster, hold).await {
+    // The cluster waits for a leader by itself, longer than a fallback should.
+    let hold = if falls_back { CATALOG_HOLD } else { limits::LEADER_PATIENCE };
+    let read = timeout(hold, cluster.read(Consistency::Linearizable)).await;
+    match read.unwrap_or(Err(ReadError::NoLeader)) {
         Ok(state) => Ok((state, true)),
         Err(ReadError::NoLeader) if falls_back => {
             Ok((cluster.read(Consistency::Local).await?, false))
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-/// A new read index for every attempt, until there is a leader or the time is over.
-async fn linearizable(cluster: &Cluster, hold: Duration) -> Result<Arc<State>, ReadError> {
-    let patience = Patience::of(hold);
-    loop {
-        let read = cluster.read(Consistency::Linearizable);
-        let Ok(outcome) = timeout_at(patience.deadline, read).await else {
-            return Err(ReadError::NoLeader);
-        };
-        if !patience.again(matches!(outcome, Err(ReadError::NoLeader))).await {
-            return outcome;
-        }
     }
 }

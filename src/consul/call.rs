@@ -9,14 +9,12 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, LOCATION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::cluster::ProposeError;
 use crate::model::limits;
 use crate::net::http::{BodyError, collect};
 use crate::state::{Command, Outcome};
 
 use super::error::{Failure, plain};
 use super::params::{self, Options, Params};
-use super::patience::{LEADER_HOLD, Patience};
 use super::routes::{self, Endpoint, Found, Route};
 use super::{Front, agent, answer, catalog, health, identity, kv, maintenance, path, status};
 
@@ -56,19 +54,11 @@ impl Call<'_> {
         if self.rest.is_empty() { Err(Failure::bad(missing)) } else { Ok(self.name()) }
     }
 
-    /// Has a command applied. Where there is no leader nothing was appended, so it is tried
-    /// again for as long as Consul's clients are used to.
+    /// Has a command applied.
     pub async fn propose(&self, command: Command) -> Result<Outcome, Failure> {
-        let patience = Patience::of(LEADER_HOLD);
-        loop {
-            let outcome = self.front.cluster.propose(command.clone()).await;
-            if patience.again(matches!(outcome, Err(ProposeError::NoLeader))).await {
-                continue;
-            }
-            return match outcome? {
-                Outcome::Refused(refusal) => Err(refusal.into()),
-                outcome => Ok(outcome),
-            };
+        match self.front.cluster.propose(command).await? {
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            outcome => Ok(outcome),
         }
     }
 }

@@ -5,12 +5,11 @@ use http::StatusCode;
 use crate::model::{CheckDef, CheckKind, Folded};
 use crate::presence::PresenceError;
 
-use super::agent::{done, no_leader, own};
+use super::agent::{done, own};
 use super::answer;
 use super::call::{Answer, Call};
 use super::error::Failure;
 use super::params;
-use super::patience::{LEADER_HOLD, Patience};
 
 const NODE: &str = "_node_maintenance";
 
@@ -66,16 +65,10 @@ fn check(id: &str, subject: &str, call: &Call<'_>) -> CheckDef {
 /// Enabling again keeps the first reason; disabling what is not enabled is no error.
 async fn set(call: &Call<'_>, node: &Folded, enable: bool, def: CheckDef) -> Answer {
     let presence = &call.front.presence;
-    let patience = Patience::of(LEADER_HOLD);
-    loop {
-        let enabled = call.front.cluster.snapshot().check(node, &def.id).is_some();
-        let outcome = match (enable, enabled) {
-            (true, false) => presence.register_check(def.clone()).await,
-            (false, true) => presence.deregister_check(&def.id).await,
-            _ => return Ok(answer::empty(StatusCode::OK)),
-        };
-        if !patience.again(no_leader(&outcome)).await {
-            return done(outcome);
-        }
+    let enabled = call.front.cluster.snapshot().check(node, &def.id).is_some();
+    match (enable, enabled) {
+        (true, false) => done(presence.register_check(def).await),
+        (false, true) => done(presence.deregister_check(&def.id).await),
+        _ => Ok(answer::empty(StatusCode::OK)),
     }
 }

@@ -17,7 +17,6 @@ mod kv;
 mod maintenance;
 mod params;
 mod path;
-mod patience;
 mod routes;
 mod rows;
 mod status;

@@ -1,12 +1,10 @@
 //! Put, Range and DeleteRange in etcd's terms, whatever protocol carried them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::cluster::{Cluster, Consistency, ProposeError, ReadError};
+use crate::cluster::{Cluster, Consistency};
 use crate::model::{LeaseId, Revision};
 use crate::state::{
     Command, DeleteRange, Key, KeyRange, KeyRow, Outcome, Put, RangeQuery, RangeResult, SortBy,
@@ -15,9 +13,6 @@ use crate::state::{
 
 use super::error::{Code, Failure};
 
-/// How long a call waits for a leader (etcd's own figure).
-const LEADER_HOLD: Duration = Duration::from_secs(7);
-const RETRY: Duration = Duration::from_millis(100);
 /// A gRPC message, whatever is in it.
 const MESSAGE_MAX: usize = 2 * 1024 * 1024;
 /// What etcd's log puts around a put.
@@ -177,7 +172,7 @@ pub async fn range(
     let state = if request.serializable {
         cluster.read(Consistency::Local).await?
     } else {
-        linearizable(cluster).await?
+        cluster.read(Consistency::Linearizable).await?
     };
     let result = state.range(&query)?;
     Ok((Header::of(cluster, &state, state.revision()), result))
@@ -189,7 +184,7 @@ pub async fn put(
     request: &PutRequest,
     request_limit: usize,
 ) -> Result<(Header, Option<Arc<KeyRow>>), Failure> {
-    match propose(cluster, request.command(request_limit)?).await? {
+    match cluster.propose(request.command(request_limit)?).await? {
         Outcome::Put { prev, revision } => {
             Ok((Header::of(cluster, &cluster.snapshot(), revision), prev))
         }
@@ -204,7 +199,7 @@ pub async fn delete_range(
     cluster: &Cluster,
     request: &DeleteRangeRequest,
 ) -> Result<(Header, Deleted), Failure> {
-    match propose(cluster, request.command()?).await? {
+    match cluster.propose(request.command()?).await? {
         Outcome::Deleted { count, prev, revision } => {
             Ok((Header::of(cluster, &cluster.snapshot(), revision), (count, prev)))
         }
@@ -216,32 +211,5 @@ fn unexpected(outcome: &Outcome) -> Failure {
     match outcome {
         Outcome::Refused(refusal) => refusal.clone().into(),
         other => Failure::new(Code::Unknown, format!("unexpected outcome {other:?}")),
-    }
-}
-
-/// A new read index for every attempt, until there is a leader or the time is over.
-pub async fn linearizable(cluster: &Cluster) -> Result<Arc<State>, Failure> {
-    let deadline = Instant::now() + LEADER_HOLD;
-    loop {
-        match timeout_at(deadline, cluster.read(Consistency::Linearizable)).await {
-            Ok(Err(ReadError::NoLeader)) if Instant::now() + RETRY < deadline => {
-                sleep(RETRY).await;
-            }
-            Ok(outcome) => return Ok(outcome?),
-            Err(_) => return Err(ReadError::NoLeader.into()),
-        }
-    }
-}
-
-/// Tried again only where nothing was appended.
-async fn propose(cluster: &Cluster, command: Command) -> Result<Outcome, Failure> {
-    let deadline = Instant::now() + LEADER_HOLD;
-    loop {
-        match cluster.propose(command.clone()).await {
-            Err(ProposeError::NoLeader) if Instant::now() + RETRY < deadline => {
-                sleep(RETRY).await;
-            }
-            outcome => return Ok(outcome?),
-        }
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use crate::cluster::Consistency;
 
 use super::Front;
-use super::kv;
+use super::error::Failure;
 
 /// The etcd whose interface this is: clients look at it to learn what they may ask for.
 const VERSION: &str = r#"{"etcdserver":"3.6.0","etcdcluster":"3.6.0","storage":"3.6.0"}"#;
@@ -33,7 +33,12 @@ pub async fn health(State(front): State<Arc<Front>>, request: Request<Body>) -> 
             let local = query.split('&').any(|pair| pair == "serializable=true");
             let why = match local {
                 true => front.cluster.read(Consistency::Local).await.err().map(|e| e.to_string()),
-                false => kv::linearizable(&front.cluster).await.err().map(|e| e.to_string()),
+                false => front
+                    .cluster
+                    .read(Consistency::Linearizable)
+                    .await
+                    .err()
+                    .map(|e| Failure::from(e).to_string()),
             };
             health_of(why)
         }
