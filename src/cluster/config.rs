@@ -1,11 +1,14 @@
 //! What an agent is told about the cluster: who it is, where it is reached, whom to join.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::NodeName;
-use crate::net::is_loopback;
+use crate::net::{Fabric, Tcp, is_loopback};
+use crate::raft::{Disk, RealDisk};
 use crate::state::Settings;
 
 use super::ClusterError;
@@ -40,6 +43,26 @@ pub struct Config {
     /// Of a cluster that this agent founds.
     pub settings: Settings,
     pub pace: Pace,
+    pub seams: Seams,
+}
+
+/// What lies beneath: the machine's own, or what a simulation has in its place.
+#[derive(Clone)]
+pub struct Seams {
+    pub disk: Arc<dyn Disk>,
+    pub fabric: Arc<dyn Fabric>,
+}
+
+impl Default for Seams {
+    fn default() -> Seams {
+        Seams { disk: Arc::new(RealDisk), fabric: Arc::new(Tcp) }
+    }
+}
+
+impl fmt::Debug for Seams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seams").finish_non_exhaustive()
+    }
 }
 
 /// How fast a server is at Raft.
@@ -78,6 +101,7 @@ impl Config {
             insecure: false,
             settings: Settings::default(),
             pace: Pace::default(),
+            seams: Seams::default(),
         }
     }
 

@@ -60,12 +60,12 @@ pub(super) fn services(
     followers: Gauge,
 ) -> BTreeMap<Purpose, Service> {
     let (door, raft, follow) = (desk.clone(), desk.clone(), desk.clone());
-    let raft: Handler = Arc::new(move |body| raft.take(body));
+    let raft: Handler = Arc::new(move |_, body| raft.take(body));
     let pulse = move || follow.server.get().map(|server| server.pulse());
     BTreeMap::from([
         (Purpose::Raft, Service::Calls(raft.clone())),
         (Purpose::Snapshot, Service::Calls(raft)),
-        (Purpose::Door, Service::Calls(Arc::new(move |body: Bytes| door.answer(&body)))),
+        (Purpose::Door, Service::Calls(Arc::new(move |_, body: Bytes| door.answer(&body)))),
         (Purpose::Follow, Service::Stream(follow::feeder(replica.clone(), followers, pulse))),
     ])
 }

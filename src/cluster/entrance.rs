@@ -7,7 +7,6 @@ use futures::future::join_all;
 
 use crate::model::limits;
 use crate::net::peer::{CallError, Links, Purpose};
-use crate::net::resolve;
 use crate::state::{Admission, Command, Outcome};
 
 use super::asks::{self, Ask, Introduction, Reach, Reply};
@@ -37,7 +36,7 @@ pub(super) async fn look(links: &Links, join: &[String], me: &Introduction) -> V
 }
 
 async fn look_at(links: &Links, name: &str, me: &Introduction) -> Vec<Met> {
-    let addrs = match resolve(name).await {
+    let addrs = match links.resolve(name).await {
         Ok(addrs) if addrs.is_empty() => return vec![Met::Nobody(format!("{name} is nowhere"))],
         Ok(addrs) => addrs,
         Err(error) => return vec![Met::Nobody(error.to_string())],

@@ -37,7 +37,7 @@ use crate::state::{Command, Outcome, State};
 use asks::Pulse;
 use threshold::Threshold;
 
-pub use config::{Config, Pace, RoleWish};
+pub use config::{Config, Pace, RoleWish, Seams};
 pub use error::{ClusterError, ProposeError, ReadError};
 pub use standing::{RaftRole, Standing};
 pub use start::start;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::lifecycle::{Backoff, Level, Life, Shutdown};
 use crate::model::{NodeId, Role};
-use crate::net::bind_tcp;
 use crate::net::peer::{Links, serve};
 use crate::raft::{self, Raft};
 use crate::replica::{self, Replica, Writer};
@@ -48,7 +47,7 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
     };
     let advertise = config.advertise;
     let mut arrival = Arrival {
-        links: Links::new(&life.tasks, &closing),
+        links: Links::new(&life.tasks, &closing, config.seams.fabric.clone()),
         desk: Arc::new(Desk {
             introduction: Introduction {
                 run: rand::random(),
@@ -109,7 +108,7 @@ struct Arrival {
 
 impl Arrival {
     fn listen(&mut self) -> Result<(), ClusterError> {
-        let listener = bind_tcp("cluster.bind", self.config.bind)?;
+        let listener = self.config.seams.fabric.listen("cluster.bind", self.config.bind)?;
         if self.config.advertise.port() == 0 {
             let bound = listener.local_addr().map_err(|source| ClusterError::File {
                 path: PathBuf::from("cluster.bind"),
@@ -281,7 +280,9 @@ impl Arrival {
         raft_config.heartbeat = pace.heartbeat;
         raft_config.election_min = pace.election_min;
         raft_config.election_max = pace.election_max;
-        let raft = Raft::open(raft_config, writer, Arc::new(carrier), &self.metrics).await?;
+        let disk = self.config.seams.disk.clone();
+        let carrier = Arc::new(carrier);
+        let raft = Raft::open_on(disk, raft_config, writer, carrier, &self.metrics).await?;
         let parts = Parts {
             me,
             raft,
@@ -331,7 +332,8 @@ impl Arrival {
         // What was begun as a server's state holds nothing yet; an edge's keeps no history.
         writer.install(State::new(Part::Shared));
         self.listening.begin();
-        let follower = Follower::new(self.life.clone(), self.config.join, writer);
+        let follower =
+            Follower::new(self.life.clone(), self.config.join, self.links.clone(), writer);
         let edge = Edge::start(
             id,
             self.replica,

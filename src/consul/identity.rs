@@ -141,7 +141,7 @@ fn member<'a>(state: &State, member: &'a Member, datacenter: &str) -> MemberJson
     };
     let role = match member.role {
         Role::Server => "consul",
-        Role::Edge => "node",
+        Role::Edge | Role::Relay => "node",
     };
     let port = member.peer_addr.port();
     let tags = BTreeMap::from([

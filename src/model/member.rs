@@ -14,14 +14,22 @@ pub enum Role {
     Server,
     /// Follows the changes, holds nothing on disk.
     Edge,
+    /// An edge that passes the changes on to others.
+    Relay,
 }
 
 impl Role {
+    /// Whether it follows the changes, and holds no log.
+    pub fn follows(self) -> bool {
+        self != Role::Server
+    }
+
     /// The word for it in config files and tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Server => "server",
             Role::Edge => "edge",
+            Role::Relay => "relay",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Binds, accepts, limits and secures connections: the only place that opens a socket to listen on.
 
 mod bind;
+mod fabric;
 pub mod http;
 pub mod peer;
 mod resolve;
@@ -8,6 +9,7 @@ mod route;
 mod tls;
 
 pub use bind::{BindError, bind_tcp, bind_udp, is_loopback};
+pub use fabric::{Arrivals, ByteStream, Connection, Fabric, Tcp};
 pub use resolve::{ResolveError, resolve};
 pub use route::{RouteError, default_route_ip, interface_ip};
 pub use tls::{Trust, client_tls};

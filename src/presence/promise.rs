@@ -72,7 +72,7 @@ impl Promise {
                 def.port = self.peer_port.into();
                 self.edit(Edit::PutService(Service { def, source: Source::System }));
             }
-            (Role::Edge, true) => {
+            (Role::Edge | Role::Relay, true) => {
                 self.edit(Edit::RemoveService(SERVERS.into()));
             }
             _ => {}

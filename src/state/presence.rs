@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{CheckDef, CheckKind, Folded, Health, NodeId, Role};
+use crate::model::{CheckDef, CheckKind, Folded, Health, NodeId};
 
 use super::State;
 use super::rows::CheckKey;
@@ -56,7 +56,7 @@ impl State {
     fn edges_without_a_node(&self) -> impl Iterator<Item = Presence<'_>> {
         self.members
             .values()
-            .filter(|member| member.role == Role::Edge)
+            .filter(|member| member.role.follows())
             .filter(|member| self.nodes_of_agent(member.id).next().is_none())
             .map(|member| Presence {
                 agent: member.id,

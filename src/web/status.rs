@@ -143,7 +143,7 @@ fn describe<'a>(
 
 fn raft_role(standing: &Standing, id: NodeId, role: crate::model::Role) -> Option<&'static str> {
     match role {
-        crate::model::Role::Edge => None,
+        crate::model::Role::Edge | crate::model::Role::Relay => None,
         _ if standing.leader == Some(id) => Some("leader"),
         _ if standing.voters.contains(&id) => Some("voter"),
         crate::model::Role::Server => Some("standby"),

@@ -169,6 +169,7 @@ fn members(
         insecure: section.insecure,
         settings: Settings { voters, standbys, ..Settings::default() },
         pace: cluster::Pace::default(),
+        seams: cluster::Seams::default(),
     };
     Ok((cluster, presence))
 }

@@ -31,7 +31,7 @@ pub(in crate::cluster) fn feeder(
     pulse: impl Fn() -> Option<Pulse> + Send + Sync + 'static,
 ) -> Streamer {
     let pulse = Arc::new(pulse);
-    Arc::new(move |ask: Bytes, pushes: Pushes| {
+    Arc::new(move |_, ask: Bytes, pushes: Pushes| {
         let (replica, pulse, followers) = (replica.clone(), pulse.clone(), followers.clone());
         async move {
             let Ok(follow) = postcard::from_bytes::<Follow>(&ask) else { return };

@@ -10,8 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::lifecycle::{Backoff, Gate, Level, Life};
 use crate::model::Role;
-use crate::net::peer::{Purpose, Pushed, open_stream};
-use crate::net::resolve;
+use crate::net::peer::{Links, Purpose, Pushed};
 use crate::replica::Writer;
 
 use super::choice::{Candidate, order};
@@ -39,6 +38,7 @@ pub(in crate::cluster) struct Upstream {
 pub(in crate::cluster) struct Follower {
     pub life: Life,
     pub join: Vec<String>,
+    links: Links,
     intake: Intake,
     upstream: watch::Sender<Option<Upstream>>,
     /// Servers that were tried in vain since the last success.
@@ -49,10 +49,11 @@ pub(in crate::cluster) struct Follower {
 }
 
 impl Follower {
-    pub fn new(life: Life, join: Vec<String>, writer: Writer) -> Follower {
+    pub fn new(life: Life, join: Vec<String>, links: Links, writer: Writer) -> Follower {
         Follower {
             life,
             join,
+            links,
             intake: Intake::new(writer),
             upstream: watch::Sender::new(None),
             failed: BTreeSet::new(),
@@ -117,7 +118,7 @@ impl Follower {
     async fn newcomers(&self) -> Vec<Candidate> {
         let mut found = Vec::new();
         for name in &self.join {
-            for addr in resolve(name).await.unwrap_or_default() {
+            for addr in self.links.resolve(name).await.unwrap_or_default() {
                 let failed = self.failed.contains(&addr);
                 found.push(Candidate { addr, leads: false, failed });
             }
@@ -133,7 +134,7 @@ impl Follower {
             Ok(ask) => Bytes::from(ask),
             Err(error) => return error.to_string(),
         };
-        let mut pushed = match open_stream(addr, Purpose::Follow, ask).await {
+        let mut pushed = match self.links.open_stream(addr, Purpose::Follow, ask).await {
             Ok(pushed) => pushed,
             Err(error) => return format!("the server at {addr} cannot be followed: {error}"),
         };

@@ -12,8 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, interval, timeout};
 
 use crate::lifecycle::Backoff;
+use crate::net::Fabric;
 
-use super::wire::{self, Frame, Kind, Reader, Writer};
+use super::wire::{self, Frame, Kind, Open, Reader, Writer};
 use super::{CallError, Purpose};
 
 /// A connection on which nothing was asked for this long is closed.
@@ -62,7 +63,12 @@ struct Waiting {
 }
 
 /// Serves the queue until it is closed, or unused for a while.
-pub(super) async fn run(addr: SocketAddr, purpose: Purpose, mut queue: mpsc::Receiver<Call>) {
+pub(super) async fn run(
+    fabric: Arc<dyn Fabric>,
+    addr: SocketAddr,
+    purpose: Purpose,
+    mut queue: mpsc::Receiver<Call>,
+) {
     let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
     let mut down: Option<(Instant, String)> = None;
     while let Ok(Some(call)) = timeout(UNUSED, queue.recv()).await {
@@ -72,11 +78,11 @@ pub(super) async fn run(addr: SocketAddr, purpose: Purpose, mut queue: mpsc::Rec
             call.fail(why);
             continue;
         }
-        match wire::connect(addr, purpose).await {
-            Ok((reader, writer)) => {
+        match wire::connect(&*fabric, addr, purpose).await {
+            Ok(open) => {
                 backoff.reset();
                 down = None;
-                converse(addr, reader, writer, call, &mut queue).await;
+                converse(open, call, &mut queue).await;
             }
             Err(error) => {
                 let why = format!("cannot reach the agent at {addr}: {error}");
@@ -105,13 +111,9 @@ impl Answers {
 }
 
 /// Writes and reads until either fails or the queue has been closed or unused.
-async fn converse(
-    addr: SocketAddr,
-    mut reader: Reader,
-    mut writer: Writer,
-    first: Call,
-    queue: &mut mpsc::Receiver<Call>,
-) {
+async fn converse(open: Open, first: Call, queue: &mut mpsc::Receiver<Call>) {
+    let Open { caller, mut reader, mut writer, .. } = open;
+    let addr = caller.addr;
     let answers = Answers::default();
     let ended = tokio::select! {
         ended = write_calls(&mut writer, first, queue, &answers) => ended,

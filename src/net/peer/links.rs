@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,9 +13,10 @@ use tokio::time::timeout;
 
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::model::limits;
+use crate::net::{Fabric, ResolveError};
 
 use super::link::{self, Call, Stage};
-use super::{CallError, Purpose, wire};
+use super::{CallError, Exchange, Purpose, Pushed, wire};
 
 /// Cheap to clone; all clones share the connections.
 #[derive(Clone)]
@@ -25,6 +27,7 @@ pub struct Links {
 struct Shared {
     tasks: Tasks,
     shutdown: Shutdown,
+    fabric: Arc<dyn Fabric>,
     links: Mutex<HashMap<(SocketAddr, Purpose), Link>>,
 }
 
@@ -42,9 +45,30 @@ struct Queued {
 
 impl Links {
     /// Connections end when `shutdown` begins.
-    pub fn new(tasks: &Tasks, shutdown: &Shutdown) -> Links {
+    pub fn new(tasks: &Tasks, shutdown: &Shutdown, fabric: Arc<dyn Fabric>) -> Links {
         let (tasks, shutdown) = (tasks.clone(), shutdown.clone());
-        Links { shared: Arc::new(Shared { tasks, shutdown, links: Mutex::default() }) }
+        Links { shared: Arc::new(Shared { tasks, shutdown, fabric, links: Mutex::default() }) }
+    }
+
+    /// All addresses of `host:port`, asked for anew.
+    pub async fn resolve(&self, name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
+        self.shared.fabric.resolve(name).await
+    }
+
+    /// Asks the agent at `to` for a stream.
+    pub async fn open_stream(
+        &self,
+        to: SocketAddr,
+        purpose: Purpose,
+        ask: Bytes,
+    ) -> io::Result<Pushed> {
+        let open = wire::connect(&*self.shared.fabric, to, purpose).await?;
+        Pushed::ask(open, ask).await
+    }
+
+    /// Opens a connection of its own, for calls that must all be made on one.
+    pub async fn exchange(&self, to: SocketAddr, purpose: Purpose) -> io::Result<Exchange> {
+        Ok(Exchange::new(wire::connect(&*self.shared.fabric, to, purpose).await?))
     }
 
     /// Calls the agent at `to`. The call is queued before this returns: calls to one peer for one
@@ -103,9 +127,9 @@ impl Links {
         }
         links.retain(|_, link| !link.queue.is_closed());
         let (queue, calls) = mpsc::channel(limits::PEER_IN_FLIGHT);
-        let shutdown = self.shared.shutdown.clone();
+        let (shutdown, fabric) = (self.shared.shutdown.clone(), self.shared.fabric.clone());
         self.shared.tasks.spawn("peer link", async move {
-            shutdown.or(link::run(to, purpose, calls)).await;
+            shutdown.or(link::run(fabric, to, purpose, calls)).await;
         });
         let link = Link { queue, room: Arc::new(Semaphore::new(limits::PEER_IN_FLIGHT)) };
         links.insert((to, purpose), link.clone());

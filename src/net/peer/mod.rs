@@ -5,6 +5,8 @@
 //! what makes no sense closes the connection, with one line in the log. Mutual TLS belongs into
 //! `wire`, the only file that knows what a connection is made of.
 
+mod credentials;
+mod exchange;
 mod link;
 mod links;
 mod serve;
@@ -16,9 +18,11 @@ mod wire;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+pub use credentials::{Binding, Caller, Peer};
+pub use exchange::Exchange;
 pub use links::Links;
 pub use serve::{Service, serve};
-pub use stream::{Pushed, Pushes, open_stream};
+pub use stream::{Pushed, Pushes};
 
 /// What a connection is for: traffic of one kind never waits behind another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,10 +35,13 @@ pub enum Purpose {
     Door,
     /// Changes pushed to an agent without a log.
     Follow,
+    /// What an agent that is no member asks: who are you, let me in.
+    Entrance,
 }
 
 impl Purpose {
-    const ALL: [Purpose; 4] = [Purpose::Raft, Purpose::Snapshot, Purpose::Door, Purpose::Follow];
+    const ALL: [Purpose; 5] =
+        [Purpose::Raft, Purpose::Snapshot, Purpose::Door, Purpose::Follow, Purpose::Entrance];
 
     fn code(self) -> u8 {
         match self {
@@ -42,6 +49,7 @@ impl Purpose {
             Purpose::Snapshot => 2,
             Purpose::Door => 3,
             Purpose::Follow => 4,
+            Purpose::Entrance => 5,
         }
     }
 
@@ -65,10 +73,12 @@ pub enum CallError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused(pub String);
 
-/// Answers calls. It is called in the order in which the peer called, and the future it gives is
+/// Answers calls of the caller given. It is called in the order in which the peer called, and the future it gives is
 /// polled once before the next call is looked at; from there on, calls run side by side.
-pub type Handler =
-    std::sync::Arc<dyn Fn(Bytes) -> BoxFuture<'static, Result<Bytes, Refused>> + Send + Sync>;
+pub type Handler = std::sync::Arc<
+    dyn Fn(Caller, Bytes) -> BoxFuture<'static, Result<Bytes, Refused>> + Send + Sync,
+>;
 
 /// Pushes frames to a peer that asked with the bytes given; the stream ends with the future.
-pub type Streamer = std::sync::Arc<dyn Fn(Bytes, Pushes) -> BoxFuture<'static, ()> + Send + Sync>;
+pub type Streamer =
+    std::sync::Arc<dyn Fn(Caller, Bytes, Pushes) -> BoxFuture<'static, ()> + Send + Sync>;

@@ -9,16 +9,16 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::interval;
 
 use crate::lifecycle::{Shutdown, Tasks};
 use crate::model::limits;
+use crate::net::{Arrivals, Connection};
 
 use super::stream::Pushes;
-use super::wire::{self, Frame, Kind, Reader, Writer};
-use super::{Handler, Purpose, Refused, Streamer};
+use super::wire::{self, Frame, Kind, Open, Reader, Writer};
+use super::{Caller, Handler, Purpose, Refused, Streamer};
 
 /// What is served under a purpose.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub enum Service {
 
 /// Accepts until the shutdown begins; connections that are open then are cut.
 pub fn serve(
-    listener: TcpListener,
+    mut arrivals: Box<dyn Arrivals>,
     services: BTreeMap<Purpose, Service>,
     tasks: &Tasks,
     shutdown: &Shutdown,
@@ -41,7 +41,7 @@ pub fn serve(
         let accept = async {
             loop {
                 let Ok(permit) = room.clone().acquire_owned().await else { return };
-                let (stream, from) = match listener.accept().await {
+                let (stream, from) = match arrivals.accept().await {
                     Ok(accepted) => accepted,
                     Err(error) => {
                         // Mostly too many open files: wait for some to close.
@@ -61,9 +61,9 @@ pub fn serve(
     });
 }
 
-async fn connection(stream: TcpStream, from: SocketAddr, services: &BTreeMap<Purpose, Service>) {
-    let accepted = wire::accept(stream, |purpose| services.contains_key(&purpose)).await;
-    let (purpose, reader, writer) = match accepted {
+async fn connection(stream: Connection, from: SocketAddr, services: &BTreeMap<Purpose, Service>) {
+    let accepted = wire::accept(stream, from, |purpose| services.contains_key(&purpose)).await;
+    let Open { caller, purpose, reader, writer } = match accepted {
         Ok(accepted) => accepted,
         Err(error) => {
             tracing::warn!(%from, %error, "refused a connection to the agents' port");
@@ -71,8 +71,8 @@ async fn connection(stream: TcpStream, from: SocketAddr, services: &BTreeMap<Pur
         }
     };
     let ended = match services.get(&purpose) {
-        Some(Service::Calls(handler)) => answer_calls(reader, writer, handler).await,
-        Some(Service::Stream(streamer)) => push_stream(reader, writer, streamer).await,
+        Some(Service::Calls(handler)) => answer_calls(caller, reader, writer, handler).await,
+        Some(Service::Stream(streamer)) => push_stream(caller, reader, writer, streamer).await,
         None => Ok(()),
     };
     match ended {
@@ -84,12 +84,17 @@ async fn connection(stream: TcpStream, from: SocketAddr, services: &BTreeMap<Pur
     }
 }
 
-async fn answer_calls(reader: Reader, writer: Writer, handler: &Handler) -> io::Result<()> {
+async fn answer_calls(
+    caller: Caller,
+    reader: Reader,
+    writer: Writer,
+    handler: &Handler,
+) -> io::Result<()> {
     // Bounded by the calls under way: none is read before its answer has a place.
     let room = Arc::new(Semaphore::new(limits::PEER_IN_FLIGHT));
     let (answers, queue) = mpsc::unbounded_channel();
     tokio::select! {
-        ended = handle_calls(reader, handler, &room, answers) => ended,
+        ended = handle_calls(caller, reader, handler, &room, answers) => ended,
         ended = write_answers(writer, queue) => ended,
     }
 }
@@ -100,6 +105,7 @@ struct Answer {
 }
 
 async fn handle_calls(
+    caller: Caller,
     mut reader: Reader,
     handler: &Handler,
     room: &Arc<Semaphore>,
@@ -131,7 +137,7 @@ async fn handle_calls(
         }
         let Ok(permit) = room.clone().acquire_owned().await else { return Ok(()) };
         let (id, length) = (frame.id, frame.body.len());
-        let mut handled = handler(frame.body);
+        let mut handled = handler(caller, frame.body);
         match futures::poll!(&mut handled) {
             Poll::Ready(result) => {
                 let _ = answers.send(Answer { frame: answer(id, result), _permit: permit });
@@ -181,11 +187,16 @@ async fn write_answers(
     }
 }
 
-async fn push_stream(mut reader: Reader, writer: Writer, streamer: &Streamer) -> io::Result<()> {
+async fn push_stream(
+    caller: Caller,
+    mut reader: Reader,
+    writer: Writer,
+    streamer: &Streamer,
+) -> io::Result<()> {
     let Some(first) = reader.next().await? else { return Ok(()) };
     if first.kind != Kind::Request {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    streamer(first.body, Pushes::new(writer)).await;
+    streamer(caller, first.body, Pushes::new(writer)).await;
     Ok(())
 }

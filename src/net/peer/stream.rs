@@ -1,14 +1,12 @@
 //! A connection on which one side pushes: the follower asks once, then only listens.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::Purpose;
-use super::wire::{self, Frame, Kind, Reader, Writer};
+use super::wire::{Frame, Kind, Open, Reader, Writer};
 
 /// A listener that takes nothing for this long is cut off.
 const STALLED: Duration = Duration::from_secs(10);
@@ -48,6 +46,13 @@ pub struct Pushed {
 }
 
 impl Pushed {
+    /// Asks for a stream on a connection that was opened for one.
+    pub(super) async fn ask(open: Open, ask: Bytes) -> io::Result<Pushed> {
+        let Open { reader, mut writer, .. } = open;
+        writer.send(&Frame::new(Kind::Request, 0, ask)).await?;
+        Ok(Pushed { reader, _writer: writer })
+    }
+
     /// The next frame; none once the other side has closed. May be dropped and called again.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
         match self.reader.next().await? {
@@ -59,11 +64,4 @@ impl Pushed {
             None => Ok(None),
         }
     }
-}
-
-/// Asks the agent at `to` for a stream.
-pub async fn open_stream(to: SocketAddr, purpose: Purpose, ask: Bytes) -> io::Result<Pushed> {
-    let (reader, mut writer) = wire::connect(to, purpose).await?;
-    writer.send(&Frame::new(Kind::Request, 0, ask)).await?;
-    Ok(Pushed { reader, _writer: writer })
 }

@@ -10,9 +10,9 @@ use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{CallError, Handler, Links, Purpose, Pushes, Refused, Service, open_stream, serve};
+use super::{CallError, Handler, Links, Purpose, Pushes, Refused, Service, serve};
 use crate::lifecycle::{Shutdown, Tasks};
-use crate::net::bind_tcp;
+use crate::net::{Fabric, Tcp};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -24,7 +24,7 @@ struct Server {
 
 impl Server {
     fn start(at: &str, service: Service) -> Server {
-        let listener = bind_tcp("test", at.parse().unwrap()).unwrap();
+        let listener = Tcp.listen("test", at.parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
         let (tasks, shutdown) = (Tasks::default(), Shutdown::default());
         let services = BTreeMap::from([(Purpose::Door, service)]);
@@ -44,7 +44,7 @@ fn calls(
     + Sync
     + 'static,
 ) -> Service {
-    let handler: Handler = Arc::new(handler);
+    let handler: Handler = Arc::new(move |_, body| handler(body));
     Service::Calls(handler)
 }
 
@@ -53,7 +53,7 @@ fn echo() -> Service {
 }
 
 fn links() -> Links {
-    Links::new(&Tasks::default(), &Shutdown::default())
+    Links::new(&Tasks::default(), &Shutdown::default(), Arc::new(Tcp))
 }
 
 async fn call(links: &Links, to: SocketAddr, body: &[u8]) -> Result<Bytes, CallError> {
@@ -107,7 +107,7 @@ async fn handling_begins_in_the_order_of_the_calls_and_ends_in_any() {
 
 #[tokio::test]
 async fn what_cannot_have_been_handled_is_not_sent() {
-    let nobody = bind_tcp("test", "127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = Tcp.listen("test", "127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = nobody.local_addr().unwrap();
     drop(nobody);
     let links = links();
@@ -181,7 +181,7 @@ async fn strangers_are_shown_the_door_and_nobody_else_notices() {
 
 #[tokio::test]
 async fn a_stream_brings_everything_in_order_and_ends() {
-    let count = |ask: Bytes, mut pushes: Pushes| {
+    let count = |_, ask: Bytes, mut pushes: Pushes| {
         async move {
             for n in 0..ask[0] {
                 pushes.push(vec![n].into()).await.unwrap();
@@ -191,7 +191,7 @@ async fn a_stream_brings_everything_in_order_and_ends() {
     };
     let server = Server::start("127.0.0.1:0", Service::Stream(Arc::new(count)));
     let mut pushed =
-        open_stream(server.addr, Purpose::Door, Bytes::from_static(&[9])).await.unwrap();
+        links().open_stream(server.addr, Purpose::Door, Bytes::from_static(&[9])).await.unwrap();
     for n in 0..9 {
         assert_eq!(pushed.next().await.unwrap().unwrap(), vec![n]);
     }
@@ -211,4 +211,17 @@ async fn too_much_at_once_is_refused_before_it_is_sent() {
     let long = Bytes::from(vec![0; crate::model::limits::PEER_FRAME]);
     let refused = links.call(server.addr, Purpose::Door, long, SOON).await;
     assert!(matches!(refused, Err(CallError::NotSent(why)) if why.contains("bytes")));
+}
+
+#[tokio::test]
+async fn an_exchange_keeps_to_one_connection_and_ends_with_it() {
+    let server = Server::start("127.0.0.1:0", echo());
+    let mut exchange = links().exchange(server.addr, Purpose::Door).await.unwrap();
+    for word in ["who", "are", "you"] {
+        let answer = exchange.call(Bytes::from(word), SOON).await;
+        assert_eq!(answer.unwrap(), word);
+    }
+    server.stop().await;
+    let after = exchange.call(Bytes::from("still there?"), SOON).await;
+    assert!(matches!(after, Err(CallError::Lost(_))), "{after:?}");
 }

@@ -1,4 +1,4 @@
-//! What a connection between agents is made of: TCP, a hello, frames.
+//! What a connection between agents is made of: a stream of bytes, a hello, frames.
 //!
 //! A frame is `length u32, kind u8, id u64, body`, little-endian; the length counts what follows
 //! it. The next layer that this needs, TLS, goes between `TcpStream` and the two halves.
@@ -8,15 +8,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::time::timeout;
 
 use crate::model::limits;
+use crate::net::{Connection, Fabric};
 
-use super::Purpose;
+use super::{Caller, Purpose};
 
 const MAGIC: &[u8; 8] = b"rmrpeer\0";
 const VERSION: u16 = 1;
@@ -72,7 +70,7 @@ fn garbage(why: impl Into<String>) -> io::Error {
 }
 
 pub(super) struct Reader {
-    half: OwnedReadHalf,
+    half: ReadHalf<Connection>,
     buffer: BytesMut,
     /// The longest frame taken.
     most: usize,
@@ -118,7 +116,7 @@ impl Reader {
 }
 
 pub(super) struct Writer {
-    half: OwnedWriteHalf,
+    half: WriteHalf<Connection>,
     buffer: BytesMut,
 }
 
@@ -154,26 +152,39 @@ pub(super) fn fits(body: &Bytes) -> bool {
     body.len() + HEAD <= limits::PEER_FRAME
 }
 
-fn halves(stream: TcpStream, most: usize) -> io::Result<(Reader, Writer)> {
-    stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(15));
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-    let (read, write) = stream.into_split();
+fn halves(stream: Connection, most: usize) -> (Reader, Writer) {
+    let (read, write) = split(stream);
     let reader = Reader { half: read, buffer: BytesMut::new(), most };
-    Ok((reader, Writer { half: write, buffer: BytesMut::new() }))
+    (reader, Writer { half: write, buffer: BytesMut::new() })
+}
+
+/// A connection that both sides have agreed on.
+pub(super) struct Open {
+    /// Who is at the other end.
+    pub caller: Caller,
+    pub purpose: Purpose,
+    pub reader: Reader,
+    pub writer: Writer,
 }
 
 /// Connects, says hello and waits for the welcome: only then is it certain who listens there.
-pub(super) async fn connect(addr: SocketAddr, purpose: Purpose) -> io::Result<(Reader, Writer)> {
+pub(super) async fn connect(
+    fabric: &dyn Fabric,
+    addr: SocketAddr,
+    purpose: Purpose,
+) -> io::Result<Open> {
     let open = async {
-        let (mut reader, mut writer) = halves(TcpStream::connect(addr).await?, limits::PEER_FRAME)?;
+        let (mut reader, mut writer) = halves(fabric.connect(addr).await?, limits::PEER_FRAME);
         let mut hello = BytesMut::with_capacity(HELLO);
         hello.put_slice(MAGIC);
         hello.put_u16_le(VERSION);
         hello.put_u8(purpose.code());
         writer.send(&Frame::new(Kind::Hello, 0, hello.freeze())).await?;
         match reader.next().await? {
-            Some(frame) if frame.kind == Kind::Welcome => Ok((reader, writer)),
+            Some(frame) if frame.kind == Kind::Welcome => {
+                let caller = Caller { peer: None, addr, binding: [0; 32] };
+                Ok(Open { caller, purpose, reader, writer })
+            }
             Some(_) => Err(garbage("no welcome")),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
@@ -185,11 +196,12 @@ pub(super) async fn connect(addr: SocketAddr, purpose: Purpose) -> io::Result<(R
 
 /// Takes the hello of a peer that connected, and welcomes it if `offers` its purpose.
 pub(super) async fn accept(
-    stream: TcpStream,
+    stream: Connection,
+    from: SocketAddr,
     offers: impl Fn(Purpose) -> bool,
-) -> io::Result<(Purpose, Reader, Writer)> {
+) -> io::Result<Open> {
     let open = async {
-        let (mut reader, mut writer) = halves(stream, HELLO)?;
+        let (mut reader, mut writer) = halves(stream, HELLO);
         let Some(hello) = reader.next().await? else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
@@ -199,7 +211,8 @@ pub(super) async fn accept(
         }
         writer.send(&Frame::new(Kind::Welcome, 0, Bytes::new())).await?;
         reader.most = limits::PEER_FRAME;
-        Ok((purpose, reader, writer))
+        let caller = Caller { peer: None, addr: from, binding: [0; 32] };
+        Ok(Open { caller, purpose, reader, writer })
     };
     timeout(limits::PEER_HELLO, open).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

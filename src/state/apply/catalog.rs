@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{CheckDef, Folded, Health, NodeId, Role, ServiceDef, Source};
+use crate::model::{CheckDef, Folded, Health, NodeId, ServiceDef, Source};
 use crate::state::change::Change;
 use crate::state::command::{CatalogOp, Outcome, Refusal};
 use crate::state::presence::{ABSENT, PRESENCE_CHECK, presence_check};
@@ -190,7 +190,7 @@ pub(super) fn reap(draft: &mut Draft<'_>, agents: &[NodeId]) -> Result<Outcome, 
     for agent in agents {
         let state = draft.state();
         let Some(member) = state.members.get(agent).cloned() else { continue };
-        if member.role == Role::Edge && state.nodes_of_agent(*agent).next().is_none() {
+        if member.role.follows() && state.nodes_of_agent(*agent).next().is_none() {
             draft.push(Change::Member(*agent, None));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::model::{Folded, Member, NodeId, Role};
+use crate::model::{Folded, Member, NodeId};
 use crate::state::change::Change;
 use crate::state::command::{Admission, Founding, Outcome, Refusal};
 use crate::state::rows::Identity;
@@ -61,7 +61,7 @@ fn make_room(
 ) -> Result<(), Refusal> {
     match draft.state().member_named(admission.name.as_str()).cloned() {
         Some(namesake) if Some(namesake.id) == own => Ok(()),
-        Some(namesake) if namesake.role == Role::Edge => {
+        Some(namesake) if namesake.role.follows() => {
             draft.push(Change::Member(namesake.id, None));
             Ok(())
         }
