@@ -5,6 +5,9 @@ mod bad_input;
 mod durability;
 mod exposure;
 mod heartbeat;
+#[allow(dead_code, reason = "shared: another binary uses the rest")]
+#[path = "../history/mod.rs"]
+mod history;
 mod house;
 mod main_job;
 mod tidy;
