@@ -101,6 +101,7 @@ fn founding() -> Result<Founding, Box<dyn Error>> {
         peer_addr: (Ipv4Addr::LOCALHOST, 8300).into(),
         client_urls: Vec::new(),
         version: String::new(),
+        level: remora::state::LEVEL,
     };
     Ok(Founding { cluster: 1, lineage: 1, settings: Settings::default(), founder })
 }

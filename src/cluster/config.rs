@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::model::NodeName;
 use crate::net::{Fabric, Tcp, is_loopback};
 use crate::raft::{Disk, RealDisk};
-use crate::state::Settings;
+use crate::state::{LEVEL, Settings};
 
 use super::ClusterError;
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub insecure: bool,
     /// Of a cluster that this agent founds.
     pub settings: Settings,
+    /// The level of `apply` that this agent speaks at most; tests have some speak another.
+    pub level: u32,
     pub pace: Pace,
     pub seams: Seams,
 }
@@ -100,6 +102,7 @@ impl Config {
             client_urls: Vec::new(),
             insecure: false,
             settings: Settings::default(),
+            level: LEVEL,
             pace: Pace::default(),
             seams: Seams::default(),
         }

@@ -91,12 +91,14 @@ fn contact(server: &Server, own: &Admission) -> Option<Command> {
     let row = state.member(server.id())?;
     let right = row.peer_addr == own.peer_addr
         && row.client_urls == own.client_urls
-        && row.version == own.version;
+        && row.version == own.version
+        && row.level == own.level;
     (!right).then(|| Command::Contact {
         id: server.id(),
         peer_addr: own.peer_addr,
         client_urls: own.client_urls.clone(),
         version: own.version.clone(),
+        level: own.level,
     })
 }
 

@@ -64,6 +64,7 @@ impl Cluster {
             peer_addr: ([127, 0, 0, 1], 8300).into(),
             client_urls: vec!["http://127.0.0.1:2379".to_owned()],
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            level: crate::state::LEVEL,
         };
         let settings = Settings::default();
         solo.propose(Command::Found(Founding { cluster: 1, lineage: 1, settings, founder }));

@@ -222,6 +222,7 @@ impl Arrival {
             peer_addr: self.config.advertise,
             client_urls: self.config.client_urls.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            level: self.config.level,
         }
     }
 

@@ -48,4 +48,6 @@ pub struct Member {
     pub nonce: u128,
     /// The release it runs.
     pub version: String,
+    /// The level of `apply` that its release speaks at most.
+    pub level: u32,
 }

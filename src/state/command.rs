@@ -33,6 +33,7 @@ pub enum Command {
         peer_addr: SocketAddr,
         client_urls: Vec<String>,
         version: String,
+        level: u32,
     },
     /// Takes a member out for good, with its node and everything on it.
     Retire(NodeId),
@@ -91,6 +92,8 @@ pub struct Admission {
     pub peer_addr: SocketAddr,
     pub client_urls: Vec<String>,
     pub version: String,
+    /// The level of `apply` that its release speaks at most.
+    pub level: u32,
 }
 
 /// etcd's put.
@@ -212,4 +215,9 @@ pub enum Refusal {
     StaleTerm,
     #[error("level {asked} cannot follow level {current}")]
     Level { asked: u32, current: u32 },
+    #[error(
+        "the cluster is at level {current} and this release speaks level {spoken} at most: \
+         install a newer release"
+    )]
+    Outdated { spoken: u32, current: u32 },
 }

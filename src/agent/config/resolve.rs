@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::balance;
 use crate::cluster::{self, RoleWish};
 use crate::model::{NodeName, limits};
-use crate::state::Settings;
+use crate::state::{LEVEL, Settings};
 use crate::{consul, dns, etcd, files, net, presence, proxy};
 
 use super::file::{
@@ -168,6 +168,7 @@ fn members(
         client_urls: file.http.advertise.clone(),
         insecure: section.insecure,
         settings: Settings { voters, standbys, ..Settings::default() },
+        level: LEVEL,
         pace: cluster::Pace::default(),
         seams: cluster::Seams::default(),
     };

@@ -74,6 +74,7 @@ impl Source {
             peer_addr: ([127, 0, 0, 1], 1).into(),
             client_urls: vec![],
             version: String::new(),
+            level: crate::state::LEVEL,
         };
         let settings = Settings::default();
         source.apply(Command::Found(Founding { cluster, lineage, settings, founder }));

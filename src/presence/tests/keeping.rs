@@ -212,6 +212,7 @@ async fn what_the_catalog_refuses_is_said_and_tried_again() {
         peer_addr: ([127, 0, 0, 1], 1).into(),
         client_urls: vec![],
         version: String::new(),
+        level: crate::state::LEVEL,
     };
     let admitted = house.cluster.propose(Command::Admit(other)).await.unwrap();
     let Outcome::Admitted { id, .. } = admitted else { panic!("{admitted:?}") };

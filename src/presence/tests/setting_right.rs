@@ -38,6 +38,7 @@ fn founded() -> State {
         peer_addr: ([127, 0, 0, 1], 8300).into(),
         client_urls: vec![],
         version: String::new(),
+        level: crate::state::LEVEL,
     };
     let settings = Settings::default();
     apply(&mut state, Command::Found(Founding { cluster: 1, lineage: 1, settings, founder }));

@@ -59,6 +59,7 @@ pub fn found() -> Command {
             peer_addr: ([127, 0, 0, 1], 8300).into(),
             client_urls: Vec::new(),
             version: "test".to_owned(),
+            level: crate::state::LEVEL,
         },
     })
 }

@@ -33,6 +33,7 @@ impl World {
             peer_addr: ([127, 0, 0, 1], 8300).into(),
             client_urls: Vec::new(),
             version: "0".to_owned(),
+            level: crate::state::LEVEL,
         };
         let settings = Settings::default();
         world.run(Command::Found(Founding { cluster: 1, lineage: 1, settings, founder }));

@@ -21,6 +21,7 @@ pub(super) fn founded() -> (Writer, Replica) {
         peer_addr: ([127, 0, 0, 1], 8300).into(),
         client_urls: Vec::new(),
         version: "1".to_owned(),
+        level: crate::state::LEVEL,
     };
     let settings = Settings::default();
     take(&mut writer, Command::Found(Founding { cluster: 1, lineage: 1, settings, founder }));

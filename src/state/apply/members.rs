@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use crate::model::{Folded, Member, NodeId};
+use crate::model::{Folded, Member, NodeId, Role};
 use crate::state::change::Change;
 use crate::state::command::{Admission, Founding, Outcome, Refusal};
 use crate::state::rows::Identity;
 
-use super::catalog;
 use super::draft::Draft;
+use super::{catalog, change_identity};
 
 /// The founder's id, known before the first entry: its log has to name it.
 const FOUNDER: NodeId = NodeId(1);
@@ -20,7 +20,7 @@ pub(super) fn found(draft: &mut Draft<'_>, founding: &Founding) -> Result<Outcom
     draft.push(Change::Identity(Identity {
         cluster: founding.cluster,
         lineage: founding.lineage,
-        level: crate::state::LEVEL,
+        level: founding.founder.level,
         next_node: FOUNDER.0 + 1,
         settings: founding.settings.clone(),
     }));
@@ -29,6 +29,7 @@ pub(super) fn found(draft: &mut Draft<'_>, founding: &Founding) -> Result<Outcom
 }
 
 pub(super) fn admit(draft: &mut Draft<'_>, admission: &Admission) -> Result<Outcome, Refusal> {
+    speaks(draft, admission.level)?;
     let cluster = draft.state().identity.cluster;
     let mut members = draft.state().members.values();
     if let Some(known) = members.find(|member| member.nonce == admission.nonce).cloned() {
@@ -86,27 +87,52 @@ fn member(id: NodeId, admission: &Admission) -> Member {
         client_urls: admission.client_urls.clone(),
         nonce: admission.nonce,
         version: admission.version.clone(),
+        level: admission.level,
     }
+}
+
+/// Where a member is reached from now on, and what it runs.
+pub(super) struct Reached<'a> {
+    pub peer_addr: SocketAddr,
+    pub client_urls: &'a [String],
+    pub version: &'a str,
 }
 
 pub(super) fn contact(
     draft: &mut Draft<'_>,
     id: NodeId,
-    peer_addr: SocketAddr,
-    client_urls: &[String],
-    version: &str,
+    reached: &Reached<'_>,
+    level: u32,
 ) -> Result<Outcome, Refusal> {
     let Some(known) = draft.state().members.get(&id).cloned() else {
         return Err(Refusal::NoMember(id));
     };
+    speaks(draft, level)?;
     let mut again = Member::clone(&known);
-    again.peer_addr = peer_addr;
-    again.client_urls = client_urls.to_vec();
-    again.version = version.to_owned();
+    again.peer_addr = reached.peer_addr;
+    again.client_urls = reached.client_urls.to_vec();
+    again.version = reached.version.to_owned();
+    again.level = level;
     if *known != again {
         draft.push(Change::Member(id, Some(again)));
     }
     Ok(Outcome::Done)
+}
+
+/// Who does not speak the level in force has no place in the cluster.
+fn speaks(draft: &mut Draft<'_>, spoken: u32) -> Result<(), Refusal> {
+    let current = draft.state().identity.level;
+    if spoken < current { Err(Refusal::Outdated { spoken, current }) } else { Ok(()) }
+}
+
+/// Decided here once more: a server that speaks less may have been admitted since it was proposed.
+pub(super) fn raise(draft: &mut Draft<'_>, level: u32) -> Result<Outcome, Refusal> {
+    let current = draft.state().identity.level;
+    let mut servers = draft.state().members.values().filter(|m| m.role == Role::Server);
+    if level < current || servers.any(|member| member.level < level) {
+        return Err(Refusal::Level { asked: level, current });
+    }
+    change_identity(draft, |identity| identity.level = level)
 }
 
 pub(super) fn retire(draft: &mut Draft<'_>, id: NodeId) -> Result<Outcome, Refusal> {

@@ -11,7 +11,7 @@ use crate::model::Applied;
 use super::change::{Change, Changes};
 use super::command::{Command, Outcome, Proposal, Refusal};
 use super::rows::Identity;
-use super::{LEVEL, State};
+use super::State;
 use draft::Draft;
 
 impl State {
@@ -50,8 +50,9 @@ fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outco
     match command {
         Command::Found(founding) => members::found(draft, founding),
         Command::Admit(admission) => members::admit(draft, admission),
-        Command::Contact { id, peer_addr, client_urls, version } => {
-            members::contact(draft, *id, *peer_addr, client_urls, version)
+        Command::Contact { id, peer_addr, client_urls, version, level } => {
+            let reached = members::Reached { peer_addr: *peer_addr, client_urls, version };
+            members::contact(draft, *id, &reached, *level)
         }
         Command::Retire(id) => members::retire(draft, *id),
         Command::Settings(settings) => change_identity(draft, |identity| {
@@ -80,7 +81,7 @@ fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outco
             keys::forget(draft, *tombstones, *history);
             Ok(Outcome::Done)
         }
-        Command::Raise(level) => raise(draft, *level),
+        Command::Raise(level) => members::raise(draft, *level),
     }
 }
 
@@ -94,12 +95,4 @@ fn change_identity(
         draft.push(Change::Identity(identity));
     }
     Ok(Outcome::Done)
-}
-
-fn raise(draft: &mut Draft<'_>, level: u32) -> Result<Outcome, Refusal> {
-    let current = draft.state().identity.level;
-    if level > LEVEL || level < current {
-        return Err(Refusal::Level { asked: level, current });
-    }
-    change_identity(draft, |identity| identity.level = level)
 }

@@ -177,7 +177,8 @@ fn put_check() -> impl Strategy<Value = CatalogOp> {
 
 pub fn admission() -> impl Strategy<Value = Admission> {
     let role = one_of(&[Role::Server, Role::Edge, Role::Edge]);
-    (one_of(&NODES), 1..6u128, role, 8300..8302u16).prop_map(|(name, nonce, role, port)| {
+    let of = (one_of(&NODES), 1..6u128, role, 8300..8302u16, 1..3u32);
+    of.prop_map(|(name, nonce, role, port, level)| {
         Admission {
             name: NodeName::new(name).unwrap(),
             nonce,
@@ -185,6 +186,7 @@ pub fn admission() -> impl Strategy<Value = Admission> {
             peer_addr: ([127, 0, 0, 1], port).into(),
             client_urls: Vec::new(),
             version: "1".to_owned(),
+            level,
         }
     })
 }
@@ -193,11 +195,12 @@ fn member_command() -> impl Strategy<Value = Command> {
     let agents = || proptest::collection::vec(agent(), 0..3);
     prop_oneof![
         4 => admission().prop_map(Command::Admit),
-        1 => (agent(), 8300..8302u16).prop_map(|(id, port)| Command::Contact {
+        1 => (agent(), 8300..8302u16, 1..3u32).prop_map(|(id, port, level)| Command::Contact {
             id,
             peer_addr: ([127, 0, 0, 1], port).into(),
             client_urls: Vec::new(),
             version: "2".to_owned(),
+            level,
         }),
         1 => agent().prop_map(Command::Retire),
         2 => (agents(), 1..3u64).prop_map(|(nodes, term)| Command::Silent { nodes, term }),

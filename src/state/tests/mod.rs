@@ -55,6 +55,7 @@ fn founder() -> Admission {
         peer_addr: ([127, 0, 0, 1], 8300).into(),
         client_urls: Vec::new(),
         version: "1".to_owned(),
+        level: 1,
     }
 }
 

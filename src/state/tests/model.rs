@@ -92,8 +92,10 @@ impl Model {
         match command {
             Command::Found(_) => Err(Refusal::Founded),
             Command::Admit(admission) => self.admit(admission),
-            Command::Contact { id, peer_addr, client_urls, version } => {
+            Command::Contact { id, peer_addr, client_urls, version, level } => {
                 let mut member = self.member(*id)?;
+                self.speaks(*level)?;
+                member.level = *level;
                 member.peer_addr = *peer_addr;
                 member.client_urls = client_urls.clone();
                 member.version = version.clone();
@@ -145,10 +147,7 @@ impl Model {
                 Ok(Outcome::Done)
             }
             Command::Forget { tombstones, history } => self.forget(*tombstones, *history),
-            Command::Raise(level) if *level != 1 => {
-                Err(Refusal::Level { asked: *level, current: self.level })
-            }
-            Command::Raise(_) => Ok(Outcome::Done),
+            Command::Raise(level) => self.raise(*level),
         }
     }
 
@@ -162,7 +161,24 @@ impl Model {
         }
     }
 
+    fn speaks(&self, spoken: u32) -> Result<(), Refusal> {
+        let current = self.level;
+        if spoken >= current { Ok(()) } else { Err(Refusal::Outdated { spoken, current }) }
+    }
+
+    fn raise(&mut self, level: u32) -> Decision {
+        let servers = self.members.all().into_iter().map(|(_, found)| found.value);
+        let least = servers.filter(|m| m.role == Role::Server).map(|m| m.level).min();
+        if level < self.level || least.is_some_and(|least| least < level) {
+            return Err(Refusal::Level { asked: level, current: self.level });
+        }
+        self.changed = self.level != level;
+        self.level = level;
+        Ok(Outcome::Done)
+    }
+
     fn admit(&mut self, admission: &Admission) -> Decision {
+        self.speaks(admission.level)?;
         let members: Vec<Member> =
             self.members.all().into_iter().map(|(_, found)| found.value).collect();
         let known = members.iter().find(|member| member.nonce == admission.nonce);
@@ -459,5 +475,6 @@ fn member(id: NodeId, admission: &Admission) -> Member {
         client_urls: admission.client_urls.clone(),
         nonce: admission.nonce,
         version: admission.version.clone(),
+        level: admission.level,
     }
 }
