@@ -62,6 +62,8 @@ pub const BATCH_COMMANDS: usize = 4096;
 pub const LOG_COMMAND: usize = CONFIGURABLE_MAX;
 /// The state in a snapshot, before compression.
 pub const SNAPSHOT: usize = 4 * 1024 * 1024 * 1024;
+/// A section of a snapshot: one row more than the few kilobytes it is closed at.
+pub const SNAPSHOT_SECTION: usize = 4 * CONFIGURABLE_MAX;
 /// A piece of a snapshot on its way to another server.
 pub const SNAPSHOT_CHUNK: usize = 4 * 1024 * 1024;
 /// Entries that a server keeps for followers that lag.

@@ -14,6 +14,7 @@ mod keys;
 mod presence;
 mod rows;
 mod snapshot;
+mod tables;
 mod topic;
 mod view;
 
@@ -40,7 +41,7 @@ pub use rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeDef,
     NodeRow, Settings, Tombstone,
 };
-pub use snapshot::{Part, SnapshotError};
+pub use snapshot::{Decoder, Part, SnapshotError};
 pub use topic::Topic;
 pub use view::InstanceView;
 
@@ -68,6 +69,12 @@ pub struct State {
     deletions: OrdSet<(Revision, Key)>,
     /// Server part: the past of the key space. Edges keep none.
     history: Option<History>,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::new(Part::Shared)
+    }
 }
 
 impl State {

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use crate::model::{
     CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, ServiceDef, Source, Stamp,
 };
-use crate::state::snapshot::{MAGIC, section_crc};
+use crate::state::snapshot::{MAGIC, SECTION_HEAD, section_crc};
 use crate::state::{
-    CatalogOp, Command, KvCommand, NodeDef, Part, Put, SnapshotError, State, presence_check,
+    CatalogOp, Command, Decoder, KvCommand, NodeDef, Part, Put, SnapshotError, State,
+    presence_check,
 };
 
 use super::Told;
@@ -34,7 +35,7 @@ proptest! {
         let edge = State::decode(&server, Part::Shared).unwrap();
         prop_assert_eq!(edge.encode(Part::Server), shared.clone());
         let edge = State::decode(&shared, Part::Shared).unwrap();
-        prop_assert_eq!(edge.checksum(), state.checksum());
+        prop_assert_eq!(edge.checksum(Part::Shared), state.checksum(Part::Shared));
         let missing = State::decode(&shared, Part::Server).err();
         prop_assert_eq!(missing, Some(SnapshotError::Missing("server")));
     }
@@ -56,6 +57,22 @@ proptest! {
         let bytes = told(commands).state.encode(Part::Server);
         let at = at.index(bytes.len());
         prop_assert!(State::decode(&bytes[..at], Part::Server).is_err(), "cut at {at}");
+    }
+
+    #[test]
+    fn pieces_of_any_length_make_the_same_state(
+        commands in commands(),
+        lengths in proptest::collection::vec(1usize..300, 1..50),
+    ) {
+        let bytes = told(commands).state.encode(Part::Server);
+        let mut decoder = Decoder::new(Part::Server);
+        let (mut rest, mut lengths) = (&bytes[..], lengths.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(rest.len().min(*lengths.next().unwrap()));
+            decoder.push(piece).unwrap();
+            rest = behind;
+        }
+        prop_assert_eq!(decoder.finish().unwrap().encode(Part::Server), bytes);
     }
 
     #[test]
@@ -86,15 +103,42 @@ proptest! {
     }
 }
 
-/// Makes the first section's checksum true again.
+/// Makes the sections' checksums true again.
 fn reseal(bytes: &mut [u8]) {
-    let head = MAGIC.len() + 4;
-    let mut len = [0; 8];
-    len.copy_from_slice(&bytes[head + 1..head + 9]);
-    let body = head + 13;
-    let end = body.saturating_add(u64::from_le_bytes(len) as usize).min(bytes.len());
-    let crc = section_crc(bytes[head], len, &bytes[body..end]);
-    bytes[head + 9..body].copy_from_slice(&crc.to_le_bytes());
+    let mut head = MAGIC.len() + 4;
+    while head + SECTION_HEAD <= bytes.len() {
+        let mut len = [0; 4];
+        len.copy_from_slice(&bytes[head + 1..head + 5]);
+        let body = head + SECTION_HEAD;
+        let end = body.saturating_add(u32::from_le_bytes(len) as usize).min(bytes.len());
+        let crc = section_crc(bytes[head], len, &bytes[body..end]);
+        bytes[head + 5..body].copy_from_slice(&crc.to_le_bytes());
+        head = end;
+    }
+}
+
+#[test]
+fn a_large_state_comes_in_small_pieces() {
+    let set = |n: u32| {
+        let (key, value) = (Bytes::from(format!("k{n}")), Bytes::from(vec![7; 100]));
+        (Stamp(u64::from(n)), Command::Kv(KvCommand::Set { key, value, flags: 0, cas: None }))
+    };
+    let state = told((0..2000).map(set).collect()).state;
+    let (mut pieces, mut longest) = (0, 0);
+    let Ok(()) = state.encode_to(Part::Server, |piece| {
+        pieces += 1;
+        longest = longest.max(piece.len());
+        Ok::<(), std::convert::Infallible>(())
+    });
+    assert!(pieces > 5, "{pieces}");
+    assert!(longest < 66 * 1024, "{longest}");
+}
+
+#[test]
+fn what_follows_the_end_is_an_error() {
+    let mut bytes = sample().encode(Part::Server);
+    bytes.push(0);
+    assert_eq!(State::decode(&bytes, Part::Server).err(), Some(SnapshotError::Surplus(1)));
 }
 
 /// A state with something of everything, the same in every release.
