@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::lifecycle::{Backoff, Level, Life, Shutdown};
 use crate::model::{NodeId, Role};
-use crate::net::peer::{Links, serve};
+use crate::net::peer::{Guard, Links, serve};
 use crate::raft::{self, Raft};
 use crate::replica::{self, Replica, Writer};
 use crate::state::{Admission, Command, Founding, Outcome, Part, State};
@@ -45,9 +45,11 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
         replica: replica.clone(),
         threshold: threshold.clone(),
     };
+    let guard = Guard::none();
     let advertise = config.advertise;
     let mut arrival = Arrival {
-        links: Links::new(&life.tasks, &closing, config.seams.fabric.clone()),
+        links: Links::new(&life.tasks, &closing, config.seams.fabric.clone(), &guard),
+        guard,
         desk: Arc::new(Desk {
             introduction: Introduction {
                 run: rand::random(),
@@ -96,6 +98,7 @@ struct Arrival {
     config: Config,
     life: Life,
     metrics: Metrics,
+    guard: Guard,
     links: Links,
     desk: Arc<Desk>,
     replica: Replica,
@@ -125,7 +128,7 @@ impl Arrival {
             Gauge::default(),
         );
         let services = services(&self.desk, &self.replica, followers);
-        serve(listener, services, &self.life.tasks, &self.listening);
+        serve(listener, &self.guard, services, &self.life.tasks, &self.listening);
         Ok(())
     }
 

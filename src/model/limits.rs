@@ -42,6 +42,9 @@ pub const PEER_IN_FLIGHT: usize = 8 * 1024;
 pub const RESOLVE: Duration = Duration::from_secs(3);
 /// Open connections from other agents.
 pub const PEER_CONNECTIONS: usize = 32 * 1024;
+/// Connections of other agents that have not said hello yet: in all, and from one address.
+pub const PEER_HANDSHAKES: usize = 1024;
+pub const PEER_HANDSHAKES_FROM_ONE: usize = 256;
 /// How long an agent may take to be connected to.
 pub const PEER_CONNECT: Duration = Duration::from_secs(1);
 /// How long who connects to the agents' port may take to say hello.

@@ -6,12 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
+use super::register::Pass;
 use super::wire::{Frame, Kind, Open, Reader, Writer};
 use super::{CallError, Caller};
 
 pub struct Exchange {
     /// Who is at the other end.
     pub caller: Caller,
+    pass: Pass,
     reader: Reader,
     writer: Writer,
     next: u64,
@@ -19,8 +21,8 @@ pub struct Exchange {
 
 impl Exchange {
     pub(super) fn new(open: Open) -> Exchange {
-        let Open { caller, reader, writer, .. } = open;
-        Exchange { caller, reader, writer, next: 1 }
+        let Open { caller, pass, reader, writer, .. } = open;
+        Exchange { caller, pass, reader, writer, next: 1 }
     }
 
     /// Calls, and waits for the answer. After an error the exchange is over.
@@ -42,6 +44,12 @@ impl Exchange {
                     }
                     _ => return Err(lost(io::ErrorKind::InvalidData.into())),
                 }
+            }
+        };
+        let answered = async {
+            tokio::select! {
+                answered = answered => answered,
+                error = self.pass.revoked() => Err(lost(error)),
             }
         };
         timeout(within, answered).await.unwrap_or_else(|_| {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, interval, timeout};
 use crate::lifecycle::Backoff;
 use crate::net::Fabric;
 
+use super::guard::Guard;
 use super::wire::{self, Frame, Kind, Open, Reader, Writer};
 use super::{CallError, Purpose};
 
@@ -65,6 +66,7 @@ struct Waiting {
 /// Serves the queue until it is closed, or unused for a while.
 pub(super) async fn run(
     fabric: Arc<dyn Fabric>,
+    guard: Guard,
     addr: SocketAddr,
     purpose: Purpose,
     mut queue: mpsc::Receiver<Call>,
@@ -78,7 +80,7 @@ pub(super) async fn run(
             call.fail(why);
             continue;
         }
-        match wire::connect(&*fabric, addr, purpose).await {
+        match wire::connect(&*fabric, &guard, addr, purpose).await {
             Ok(open) => {
                 backoff.reset();
                 down = None;
@@ -112,12 +114,13 @@ impl Answers {
 
 /// Writes and reads until either fails or the queue has been closed or unused.
 async fn converse(open: Open, first: Call, queue: &mut mpsc::Receiver<Call>) {
-    let Open { caller, mut reader, mut writer, .. } = open;
+    let Open { caller, pass, mut reader, mut writer, .. } = open;
     let addr = caller.addr;
     let answers = Answers::default();
     let ended = tokio::select! {
         ended = write_calls(&mut writer, first, queue, &answers) => ended,
         ended = read_answers(&mut reader, &answers) => ended,
+        error = pass.revoked() => Err(error),
     };
     let why = match ended {
         Ok(()) => format!("the agent at {addr} closed the connection"),

@@ -15,8 +15,10 @@ use crate::lifecycle::{Shutdown, Tasks};
 use crate::model::limits;
 use crate::net::{Fabric, ResolveError};
 
+use super::guard::Guard;
 use super::link::{self, Call, Stage};
-use super::{CallError, Exchange, Purpose, Pushed, wire};
+use super::wire::{self, Open};
+use super::{CallError, Exchange, Purpose, Pushed};
 
 /// Cheap to clone; all clones share the connections.
 #[derive(Clone)]
@@ -28,6 +30,7 @@ struct Shared {
     tasks: Tasks,
     shutdown: Shutdown,
     fabric: Arc<dyn Fabric>,
+    guard: Guard,
     links: Mutex<HashMap<(SocketAddr, Purpose), Link>>,
 }
 
@@ -44,10 +47,16 @@ struct Queued {
 }
 
 impl Links {
-    /// Connections end when `shutdown` begins.
-    pub fn new(tasks: &Tasks, shutdown: &Shutdown, fabric: Arc<dyn Fabric>) -> Links {
-        let (tasks, shutdown) = (tasks.clone(), shutdown.clone());
-        Links { shared: Arc::new(Shared { tasks, shutdown, fabric, links: Mutex::default() }) }
+    /// Connections are made as `guard` sees fit, and end when `shutdown` begins.
+    pub fn new(
+        tasks: &Tasks,
+        shutdown: &Shutdown,
+        fabric: Arc<dyn Fabric>,
+        guard: &Guard,
+    ) -> Links {
+        let (tasks, shutdown, guard) = (tasks.clone(), shutdown.clone(), guard.clone());
+        let links = Mutex::default();
+        Links { shared: Arc::new(Shared { tasks, shutdown, fabric, guard, links }) }
     }
 
     /// All addresses of `host:port`, asked for anew.
@@ -62,13 +71,17 @@ impl Links {
         purpose: Purpose,
         ask: Bytes,
     ) -> io::Result<Pushed> {
-        let open = wire::connect(&*self.shared.fabric, to, purpose).await?;
+        let open = self.open(to, purpose).await?;
         Pushed::ask(open, ask).await
     }
 
     /// Opens a connection of its own, for calls that must all be made on one.
     pub async fn exchange(&self, to: SocketAddr, purpose: Purpose) -> io::Result<Exchange> {
-        Ok(Exchange::new(wire::connect(&*self.shared.fabric, to, purpose).await?))
+        Ok(Exchange::new(self.open(to, purpose).await?))
+    }
+
+    async fn open(&self, to: SocketAddr, purpose: Purpose) -> io::Result<Open> {
+        wire::connect(&*self.shared.fabric, &self.shared.guard, to, purpose).await
     }
 
     /// Calls the agent at `to`. The call is queued before this returns: calls to one peer for one
@@ -127,9 +140,10 @@ impl Links {
         }
         links.retain(|_, link| !link.queue.is_closed());
         let (queue, calls) = mpsc::channel(limits::PEER_IN_FLIGHT);
-        let (shutdown, fabric) = (self.shared.shutdown.clone(), self.shared.fabric.clone());
+        let Shared { shutdown, fabric, guard, .. } = &*self.shared;
+        let (shutdown, fabric, guard) = (shutdown.clone(), fabric.clone(), guard.clone());
         self.shared.tasks.spawn("peer link", async move {
-            shutdown.or(link::run(fabric, to, purpose, calls)).await;
+            shutdown.or(link::run(fabric, guard, to, purpose, calls)).await;
         });
         let link = Link { queue, room: Arc::new(Semaphore::new(limits::PEER_IN_FLIGHT)) };
         links.insert((to, purpose), link.clone());

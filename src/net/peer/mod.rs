@@ -1,14 +1,18 @@
 //! Connections between agents: calls that are answered, and streams that are pushed.
 //!
-//! One persistent TCP connection per peer and purpose. It opens with a hello {magic, version,
-//! purpose} and the welcome to it; then frames go both ways. Everything a peer sends is checked:
-//! what makes no sense closes the connection, with one line in the log. Mutual TLS belongs into
-//! `wire`, the only file that knows what a connection is made of.
+//! One persistent connection per peer and purpose: TLS 1.3, on which each side judges the other by
+//! its certificate (`guard`), then a hello {magic, version, purpose} and the welcome to it; then
+//! frames go both ways. Everything a peer sends is checked: what makes no sense closes the
+//! connection, with one line in the log. Who shows no certificate may ask to be let in, no more.
 
 mod credentials;
+mod examiner;
 mod exchange;
+mod guard;
+mod knocks;
 mod link;
 mod links;
+mod register;
 mod serve;
 mod stream;
 #[cfg(test)]
@@ -18,8 +22,9 @@ mod wire;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-pub use credentials::{Binding, Caller, Peer};
+pub use credentials::{Binding, Caller, Credentials, Judged, Peer, Shown};
 pub use exchange::Exchange;
+pub use guard::Guard;
 pub use links::Links;
 pub use serve::{Service, serve};
 pub use stream::{Pushed, Pushes};

@@ -16,6 +16,8 @@ use crate::lifecycle::{Shutdown, Tasks};
 use crate::model::limits;
 use crate::net::{Arrivals, Connection};
 
+use super::guard::Guard;
+use super::knocks::Knock;
 use super::stream::Pushes;
 use super::wire::{self, Frame, Kind, Open, Reader, Writer};
 use super::{Caller, Handler, Purpose, Refused, Streamer};
@@ -27,14 +29,16 @@ pub enum Service {
     Stream(Streamer),
 }
 
-/// Accepts until the shutdown begins; connections that are open then are cut.
+/// Accepts whom the guard lets in, until the shutdown begins; connections that are open then are
+/// cut.
 pub fn serve(
     mut arrivals: Box<dyn Arrivals>,
+    guard: &Guard,
     services: BTreeMap<Purpose, Service>,
     tasks: &Tasks,
     shutdown: &Shutdown,
 ) {
-    let services = Arc::new(services);
+    let (guard, services) = (guard.clone(), Arc::new(services));
     let (spawner, stop) = (tasks.clone(), shutdown.clone());
     let room = Arc::new(Semaphore::new(limits::PEER_CONNECTIONS));
     tasks.spawn("peer accept", async move {
@@ -50,9 +54,13 @@ pub fn serve(
                         continue;
                     }
                 };
-                let (services, stop) = (services.clone(), stop.clone());
+                let Some(knock) = guard.knock(from.ip()) else {
+                    tracing::debug!(%from, "too many connections are on their way in");
+                    continue;
+                };
+                let (guard, services, stop) = (guard.clone(), services.clone(), stop.clone());
                 spawner.spawn("peer connection", async move {
-                    stop.or(connection(stream, from, &services)).await;
+                    stop.or(connection(stream, &guard, from, knock, &services)).await;
                     drop(permit);
                 });
             }
@@ -61,19 +69,33 @@ pub fn serve(
     });
 }
 
-async fn connection(stream: Connection, from: SocketAddr, services: &BTreeMap<Purpose, Service>) {
-    let accepted = wire::accept(stream, from, |purpose| services.contains_key(&purpose)).await;
-    let Open { caller, purpose, reader, writer } = match accepted {
+async fn connection(
+    stream: Connection,
+    guard: &Guard,
+    from: SocketAddr,
+    knock: Knock,
+    services: &BTreeMap<Purpose, Service>,
+) {
+    let offers = |purpose| services.contains_key(&purpose);
+    let accepted = wire::accept(stream, guard, from, offers).await;
+    drop(knock);
+    let Open { caller, purpose, pass, reader, writer } = match accepted {
         Ok(accepted) => accepted,
         Err(error) => {
             tracing::warn!(%from, %error, "refused a connection to the agents' port");
             return;
         }
     };
-    let ended = match services.get(&purpose) {
-        Some(Service::Calls(handler)) => answer_calls(caller, reader, writer, handler).await,
-        Some(Service::Stream(streamer)) => push_stream(caller, reader, writer, streamer).await,
-        None => Ok(()),
+    let served = async {
+        match services.get(&purpose) {
+            Some(Service::Calls(handler)) => answer_calls(caller, reader, writer, handler).await,
+            Some(Service::Stream(streamer)) => push_stream(caller, reader, writer, streamer).await,
+            None => Ok(()),
+        }
+    };
+    let ended = tokio::select! {
+        ended = served => ended,
+        error = pass.revoked() => Err(error),
     };
     match ended {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
+use super::register::Pass;
 use super::wire::{Frame, Kind, Open, Reader, Writer};
 
 /// A listener that takes nothing for this long is cut off.
@@ -41,6 +42,7 @@ impl Pushes {
 /// The listening side.
 pub struct Pushed {
     reader: Reader,
+    pass: Pass,
     /// Kept: its drop would tell the other side that this one is gone.
     _writer: Writer,
 }
@@ -48,14 +50,18 @@ pub struct Pushed {
 impl Pushed {
     /// Asks for a stream on a connection that was opened for one.
     pub(super) async fn ask(open: Open, ask: Bytes) -> io::Result<Pushed> {
-        let Open { reader, mut writer, .. } = open;
+        let Open { pass, reader, mut writer, .. } = open;
         writer.send(&Frame::new(Kind::Request, 0, ask)).await?;
-        Ok(Pushed { reader, _writer: writer })
+        Ok(Pushed { reader, pass, _writer: writer })
     }
 
     /// The next frame; none once the other side has closed. May be dropped and called again.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        match self.reader.next().await? {
+        let frame = tokio::select! {
+            frame = self.reader.next() => frame?,
+            error = self.pass.revoked() => return Err(error),
+        };
+        match frame {
             Some(frame) if frame.kind == Kind::Push => Ok(Some(frame.body)),
             Some(frame) => {
                 let why = format!("{:?} on a stream", frame.kind);

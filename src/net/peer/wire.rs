@@ -1,7 +1,7 @@
-//! What a connection between agents is made of: a stream of bytes, a hello, frames.
+//! What a connection between agents is made of: a stream of bytes, TLS, a hello, frames.
 //!
 //! A frame is `length u32, kind u8, id u64, body`, little-endian; the length counts what follows
-//! it. The next layer that this needs, TLS, goes between `TcpStream` and the two halves.
+//! it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +14,8 @@ use tokio::time::timeout;
 use crate::model::limits;
 use crate::net::{Connection, Fabric};
 
+use super::guard::{Guard, in_words};
+use super::register::Pass;
 use super::{Caller, Purpose};
 
 const MAGIC: &[u8; 8] = b"rmrpeer\0";
@@ -84,7 +86,12 @@ impl Reader {
                 return Ok(Some(frame));
             }
             let read = timeout(SILENCE, self.half.read_buf(&mut self.buffer)).await;
-            match read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))? {
+            let read = match read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                // The length of every frame is known: nobody can cut one short unnoticed.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                read => read.map_err(in_words)?,
+            };
+            match read {
                 0 if self.buffer.is_empty() => return Ok(None),
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => {}
@@ -128,7 +135,8 @@ impl Writer {
         self.buffer.put_u8(frame.kind as u8);
         self.buffer.put_u64_le(frame.id);
         if length > GATHER {
-            self.flush().await?;
+            self.half.write_all(&self.buffer).await?;
+            self.buffer.clear();
             return self.half.write_all(&frame.body).await;
         }
         self.buffer.put_slice(&frame.body);
@@ -138,7 +146,8 @@ impl Writer {
     pub async fn flush(&mut self) -> io::Result<()> {
         self.half.write_all(&self.buffer).await?;
         self.buffer.clear();
-        Ok(())
+        // TLS keeps what the socket did not take at once.
+        self.half.flush().await
     }
 
     pub async fn send(&mut self, frame: &Frame) -> io::Result<()> {
@@ -163,18 +172,23 @@ pub(super) struct Open {
     /// Who is at the other end.
     pub caller: Caller,
     pub purpose: Purpose,
+    pub pass: Pass,
     pub reader: Reader,
     pub writer: Writer,
 }
 
-/// Connects, says hello and waits for the welcome: only then is it certain who listens there.
+/// Connects, says hello and waits for the welcome: only then is it certain who listens there, and
+/// that it takes this agent for what it says it is.
 pub(super) async fn connect(
     fabric: &dyn Fabric,
+    guard: &Guard,
     addr: SocketAddr,
     purpose: Purpose,
 ) -> io::Result<Open> {
     let open = async {
-        let (mut reader, mut writer) = halves(fabric.connect(addr).await?, limits::PEER_FRAME);
+        let secured = guard.call(fabric.connect(addr).await?, addr, purpose).await?;
+        let caller = Caller { peer: secured.peer, addr, binding: secured.binding };
+        let (mut reader, mut writer) = halves(secured.stream, limits::PEER_FRAME);
         let mut hello = BytesMut::with_capacity(HELLO);
         hello.put_slice(MAGIC);
         hello.put_u16_le(VERSION);
@@ -182,9 +196,12 @@ pub(super) async fn connect(
         writer.send(&Frame::new(Kind::Hello, 0, hello.freeze())).await?;
         match reader.next().await? {
             Some(frame) if frame.kind == Kind::Welcome => {
-                let caller = Caller { peer: None, addr, binding: [0; 32] };
-                Ok(Open { caller, purpose, reader, writer })
+                Ok(Open { caller, purpose, pass: secured.pass, reader, writer })
             }
+            Some(frame) if frame.kind == Kind::Refused => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                String::from_utf8_lossy(&frame.body).into_owned(),
+            )),
             Some(_) => Err(garbage("no welcome")),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
@@ -194,27 +211,36 @@ pub(super) async fn connect(
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Takes the hello of a peer that connected, and welcomes it if `offers` its purpose.
+/// Takes the hello of a peer that connected, and welcomes it if its purpose is open to it.
 pub(super) async fn accept(
     stream: Connection,
+    guard: &Guard,
     from: SocketAddr,
     offers: impl Fn(Purpose) -> bool,
 ) -> io::Result<Open> {
     let open = async {
-        let (mut reader, mut writer) = halves(stream, HELLO);
+        let secured = guard.take(stream).await?;
+        let caller = Caller { peer: secured.peer, addr: from, binding: secured.binding };
+        let (mut reader, mut writer) = halves(secured.stream, HELLO);
         let Some(hello) = reader.next().await? else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
         let purpose = read_hello(hello)?;
-        if !offers(purpose) {
-            return Err(garbage(format!("{purpose:?} is not served here")));
+        let admitted = match guard.admits(secured.peer, secured.late, purpose) {
+            Ok(()) if !offers(purpose) => Err(format!("{purpose:?} is not served here")),
+            admitted => admitted,
+        };
+        if let Err(why) = admitted {
+            writer.send(&Frame::new(Kind::Refused, 0, why.clone().into())).await?;
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
         writer.send(&Frame::new(Kind::Welcome, 0, Bytes::new())).await?;
         reader.most = limits::PEER_FRAME;
-        let caller = Caller { peer: None, addr: from, binding: [0; 32] };
-        Ok(Open { caller, purpose, reader, writer })
+        Ok(Open { caller, purpose, pass: secured.pass, reader, writer })
     };
-    timeout(limits::PEER_HELLO, open).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    timeout(limits::PEER_HELLO, open).await.unwrap_or_else(|_| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, "no hello of an agent in time"))
+    })
 }
 
 fn read_hello(frame: Frame) -> io::Result<Purpose> {

@@ -1,8 +1,11 @@
 //! Agents call and stream over loopback; strangers knock.
 
+mod papers;
+mod securing;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +13,15 @@ use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{CallError, Handler, Links, Purpose, Pushes, Refused, Service, serve};
+use super::{CallError, Guard, Handler, Links, Purpose, Pushes, Refused, Service, serve};
+use papers::{Authority, Papers};
+
 use crate::lifecycle::{Shutdown, Tasks};
+use crate::model::Role;
 use crate::net::{Fabric, Tcp};
+
+/// One authority for all agents of these tests.
+static AUTHORITY: LazyLock<Arc<Authority>> = LazyLock::new(Authority::new);
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -28,7 +37,8 @@ impl Server {
         let addr = listener.local_addr().unwrap();
         let (tasks, shutdown) = (Tasks::default(), Shutdown::default());
         let services = BTreeMap::from([(Purpose::Door, service)]);
-        serve(listener, services, &tasks, &shutdown);
+        let guard = Guard::new(Papers::of(&AUTHORITY, 1, Role::Server));
+        serve(listener, &guard, services, &tasks, &shutdown);
         Server { addr, tasks, shutdown }
     }
 
@@ -53,7 +63,12 @@ fn echo() -> Service {
 }
 
 fn links() -> Links {
-    Links::new(&Tasks::default(), &Shutdown::default(), Arc::new(Tcp))
+    links_of(&Papers::of(&AUTHORITY, 2, Role::Server))
+}
+
+fn links_of(papers: &Arc<Papers>) -> Links {
+    let guard = Guard::new(papers.clone());
+    Links::new(&Tasks::default(), &Shutdown::default(), Arc::new(Tcp), &guard)
 }
 
 async fn call(links: &Links, to: SocketAddr, body: &[u8]) -> Result<Bytes, CallError> {
@@ -157,21 +172,30 @@ async fn strangers_are_shown_the_door_and_nobody_else_notices() {
     let server = Server::start("127.0.0.1:0", echo());
     let links = links();
     assert!(call(&links, server.addr, b"x").await.is_ok());
-    let strangers: [&[u8]; 5] = [
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        &[0; 64],
-        &[0xff; 64],
-        // The right length and kind, but not our magic.
-        b"\x14\0\0\0\x01\0\0\0\0\0\0\0\0notremora\x01\0\x03",
-        // Another protocol version.
-        b"\x14\0\0\0\x01\0\0\0\0\0\0\0\0rmrpeer\0\x09\0\x03",
-    ];
-    for bytes in strangers {
+    let garbage: [&[u8]; 3] = [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &[0; 64], &[0xff; 64]];
+    for bytes in garbage {
         let mut stream = TcpStream::connect(server.addr).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
         // A reset counts: the server closed with bytes of ours unread.
         let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.len() <= 7, "closed with no more than an alert of TLS: {answer:?}");
+    }
+    let guard = Guard::new(Papers::of(&AUTHORITY, 9, Role::Server));
+    let hellos: [&[u8]; 3] = [
+        &[0; 64],
+        // The right length and kind, but not our magic.
+        b"\x14\0\0\0\x01\0\0\0\0\0\0\0\0notremora\x01\0\x03",
+        // Another protocol version.
+        b"\x14\0\0\0\x01\0\0\0\0\0\0\0\0rmrpeer\0\x09\0\x03",
+    ];
+    for bytes in hellos {
+        let stream = Tcp.connect(server.addr).await.unwrap();
+        let mut secured = guard.call(stream, server.addr, Purpose::Door).await.unwrap();
+        secured.stream.write_all(bytes).await.unwrap();
+        secured.stream.flush().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = secured.stream.read_to_end(&mut answer).await;
         assert_eq!(answer, b"", "closed without a word");
     }
     let purpose = links.call(server.addr, Purpose::Raft, Bytes::new(), SOON).await;
