@@ -9,6 +9,7 @@ pub mod dns;
 pub mod etcd;
 pub mod files;
 pub mod health;
+pub mod identity;
 pub mod lifecycle;
 pub mod model;
 pub mod net;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
+use crate::identity::Admitted;
 use crate::model::limits;
 use crate::net::peer::{CallError, Links, Purpose};
 use crate::state::{Admission, Command, Outcome};
 
 use super::asks::{self, Ask, Introduction, Reach, Reply};
 use super::founding::Met;
-use super::identity::Admitted;
 
 /// How long an agent may take to say who it is.
 const WHO: Duration = Duration::from_secs(1);

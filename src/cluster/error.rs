@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::IdentityError;
 use crate::net::BindError;
 use crate::raft;
 
@@ -23,8 +24,8 @@ pub enum ClusterError {
     Bind(#[from] BindError),
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
-    #[error("{}: {why}", path.display())]
-    Identity { path: PathBuf, why: String },
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error(transparent)]
     Log(#[from] raft::OpenError),
     #[error("the cluster cannot be founded: {0}")]

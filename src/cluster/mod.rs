@@ -12,7 +12,6 @@ mod entrance;
 mod error;
 mod follow;
 mod founding;
-mod identity;
 mod membership;
 mod patience;
 mod promotion;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::time::Instant;
 
+use crate::identity::Admitted;
 use crate::lifecycle::Life;
 use crate::model::{NodeId, Role, limits};
 use crate::net::peer::{CallError, Links, Purpose, Refused};
@@ -20,7 +21,6 @@ use super::carrier;
 use super::confirms::Confirms;
 use super::duties::Duties;
 use super::follow;
-use super::identity::Admitted;
 use super::patience::{self, Attempt, Way};
 use super::roster::Roster;
 use super::{ProposeError, RaftRole, Standing};

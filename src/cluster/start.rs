@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::identity::{Admitted, DataDir, Identity};
 use crate::lifecycle::{Backoff, Level, Life, Shutdown};
 use crate::model::{NodeId, Role};
 use crate::net::peer::{Guard, Links, serve};
@@ -21,7 +22,6 @@ use super::edge::Edge;
 use super::entrance::{Rejection, ask_in, look};
 use super::follow::Follower;
 use super::founding::{Decision, decide};
-use super::identity::{Admitted, Identity};
 use super::patience;
 use super::roster::Roster;
 use super::server::{Parts, Server};
@@ -34,7 +34,9 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
     config.check()?;
     warn_if_exposed(&config, &life, metrics);
     let identity = match &config.data_dir {
-        Some(dir) if config.may_serve() => Identity::load(dir, &config.name)?,
+        Some(dir) if config.may_serve() => {
+            DataDir::new(config.seams.disk.clone(), dir.clone()).load_identity(&config.name)?
+        }
         _ => None,
     };
     let (writer, replica) = replica::new(Part::Server);
@@ -158,6 +160,10 @@ impl Arrival {
         self.config.data_dir.clone().filter(|_| self.config.may_serve())
     }
 
+    fn data_dir(&self, dir: &Path) -> DataDir {
+        DataDir::new(self.config.seams.disk.clone(), dir.to_owned())
+    }
+
     fn spawn(self, writer: Writer, identity: Option<Identity>) {
         let (tasks, life, closing) =
             (self.life.tasks.clone(), self.life.clone(), self.closing.clone());
@@ -237,7 +243,7 @@ impl Arrival {
         };
         let admitted = Admitted { cluster: rand::random(), node: FOUNDER, founder: true };
         identity.admitted = Some(admitted);
-        identity.store(dir)?;
+        self.data_dir(dir).store_identity(&identity)?;
         Ok(admitted)
     }
 
@@ -253,7 +259,7 @@ impl Arrival {
             Some(identity) => identity,
             None => {
                 let drawn = Identity::new(self.config.name.clone(), rand::random());
-                drawn.store(dir)?;
+                self.data_dir(dir).store_identity(&drawn)?;
                 drawn
             }
         };
@@ -261,7 +267,7 @@ impl Arrival {
         let answer = match asked {
             Ok(admitted) => {
                 known.admitted = Some(admitted);
-                known.store(dir)?;
+                self.data_dir(dir).store_identity(&known)?;
                 Ok(admitted)
             }
             Err(Rejection::NotYet(why) | Rejection::Refused(why)) => Err(why),

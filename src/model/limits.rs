@@ -144,3 +144,9 @@ pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 pub const BOARD: usize = 4096;
 /// The answer of an agent that a command of the CLI takes.
 pub const CLI_ANSWER: usize = 256 * 1024 * 1024;
+/// Certificates that an agent may show.
+pub const CHAIN: usize = 8;
+/// A certificate, or the request for one.
+pub const CERTIFICATE: usize = 4 * 1024;
+/// A cluster's authority as servers keep it and hand it to new ones.
+pub const AUTHORITY: usize = 32 * 1024;

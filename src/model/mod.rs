@@ -8,6 +8,7 @@ pub mod limits;
 mod member;
 mod name;
 mod time;
+mod token;
 
 pub use check::{CheckDef, CheckKind};
 pub use health::Health;
@@ -16,3 +17,4 @@ pub use instance::{Endpoint, ServiceDef, Source, TaggedAddress, Weights};
 pub use member::{Member, Role};
 pub use name::{Folded, NameError, NodeName, validate_service_name};
 pub use time::Stamp;
+pub use token::{Digest, TokenId, unhex};

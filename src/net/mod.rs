@@ -12,4 +12,6 @@ pub use bind::{BindError, bind_tcp, bind_udp, is_loopback};
 pub use fabric::{Arrivals, ByteStream, Connection, Fabric, Tcp};
 pub use resolve::{ResolveError, resolve};
 pub use route::{RouteError, default_route_ip, interface_ip};
+/// Plain types of keys and certificates, which name no session.
+pub use rustls::pki_types;
 pub use tls::{Trust, client_tls};

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Nobody but the owner reads the log: it holds every key.
@@ -19,6 +19,10 @@ pub trait Disk: Send + Sync + 'static {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
     fn len(&self, path: &Path) -> io::Result<u64>;
+    /// Who may do what with a file (`0o777` at most). A disk without owners has none to keep out.
+    fn mode(&self, path: &Path) -> io::Result<u32> {
+        self.len(path).map(|_| FILE_MODE)
+    }
     /// Creates an empty file, or empties one that exists.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens a file that exists for writing.
@@ -66,6 +70,10 @@ impl Disk for RealDisk {
 
     fn len(&self, path: &Path) -> io::Result<u64> {
         Ok(std::fs::metadata(path)?.len())
+    }
+
+    fn mode(&self, path: &Path) -> io::Result<u32> {
+        Ok(std::fs::metadata(path)?.permissions().mode() & 0o777)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The module table: a module may name only those before it.
-const TABLE: [&str; 19] = [
+const TABLE: [&str; 20] = [
     "model",
     "state",
     "balance",
@@ -16,6 +16,7 @@ const TABLE: [&str; 19] = [
     "replica",
     "raft",
     "health",
+    "identity",
     "cluster",
     "presence",
     "dns",
@@ -33,11 +34,14 @@ const FRONTS: [&str; 6] = ["dns", "consul", "etcd", "proxy", "files", "web"];
 const PURE: [&str; 3] = ["state", "balance", "render"];
 
 /// Libraries with a stated few homes; any other may be used where it is needed.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 17] = [
     ("imbl", &["state"]),
     ("minijinja", &["render"]),
     ("prometheus_client", &["telemetry"]),
     ("rustls", &["net", "health"]),
+    ("rcgen", &["identity"]),
+    ("webpki", &["identity"]),
+    ("aws_lc_rs", &["net", "identity"]),
     ("arc_swap", &["replica", "proxy"]),
     ("openraft", &["raft"]),
     ("hickory_proto", &["dns"]),

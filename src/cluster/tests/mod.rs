@@ -3,7 +3,6 @@
 mod deadlines;
 mod following;
 mod founding;
-mod identity;
 mod joining;
 mod patience;
 mod promotion;

@@ -1,0 +1,37 @@
+//! The identity module, tested: time is given, disks are temporary directories.
+
+mod authority;
+mod files;
+mod judging;
+mod tokens;
+
+use std::time::{Duration, SystemTime};
+
+use super::{Authority, Key, Leaf, Lifetimes};
+use crate::model::{NodeId, Role};
+
+/// Some day in 2026, in whole seconds as certificates count.
+fn day() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// An hour, with ten minutes of grace and one of skew.
+fn short() -> Lifetimes {
+    Lifetimes { leaf: seconds(3600), grace: seconds(600), skew: seconds(60) }
+}
+
+/// What the agent `node` shows after `authority` has let it in on that day.
+fn member(authority: &Authority, role: Role, node: u64) -> Leaf {
+    let key = Key::generate().unwrap();
+    let request = key.request().unwrap();
+    let chain = authority.issue(&request, role, NodeId(node), &short(), day()).unwrap();
+    Leaf::new(key, chain).unwrap()
+}
+
+fn slices(chain: &[Vec<u8>]) -> Vec<&[u8]> {
+    chain.iter().map(Vec::as_slice).collect()
+}
