@@ -12,6 +12,7 @@ use crate::state::{Command, Outcome};
 
 use super::ProposeError;
 use super::deadlines::{Subject, Verdict};
+use super::founding::Candidate;
 
 /// Released variants are frozen; a change is a new variant.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +66,8 @@ pub(super) struct Introduction {
     pub wants_servers: bool,
     /// Where it believes the other servers to be.
     pub others: Vec<(NodeId, SocketAddr)>,
+    /// While it belongs to no cluster and would found one with others.
+    pub candidate: Option<Candidate>,
 }
 
 /// One heartbeat on its way to the leader.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::NodeName;
+use crate::model::{NodeName, limits};
 use crate::net::{Fabric, Tcp, is_loopback};
 use crate::raft::{Disk, RealDisk};
 use crate::state::{LEVEL, Settings};
@@ -36,6 +36,9 @@ pub struct Config {
     /// `host:port` of agents to join through, resolved anew at every try. Entries that turn out to
     /// be this agent do not count; without any other, it founds a cluster.
     pub join: Vec<String>,
+    /// Found a cluster only together with so many servers, this one included, whoever of them it
+    /// is. 1: alone, where `join` names nobody else.
+    pub expect: u32,
     /// What members show clients as this agent's URLs.
     pub client_urls: Vec<String>,
     /// Agents may talk beyond loopback without TLS.
@@ -73,8 +76,13 @@ pub struct Pace {
     pub heartbeat: Duration,
     pub election_min: Duration,
     pub election_max: Duration,
+    /// How long a learner has answered without a break before it may vote.
+    pub steady: Duration,
     /// A voter that was silent for this long is replaced if there is a spare.
     pub replace_after: Duration,
+    /// A server without a vote that was silent for this long is retired for good. Counted by the
+    /// leader, anew after each change of the leader.
+    pub retire_after: Duration,
 }
 
 impl Default for Pace {
@@ -83,7 +91,9 @@ impl Default for Pace {
             heartbeat: Duration::from_millis(100),
             election_min: Duration::from_millis(350),
             election_max: Duration::from_millis(650),
+            steady: Duration::from_secs(2),
             replace_after: Duration::from_secs(30),
+            retire_after: Duration::from_secs(72 * 3600),
         }
     }
 }
@@ -99,6 +109,7 @@ impl Config {
             bind: loopback,
             advertise: loopback,
             join: Vec::new(),
+            expect: 1,
             client_urls: Vec::new(),
             insecure: false,
             settings: Settings::default(),
@@ -118,6 +129,14 @@ impl Config {
         if self.advertise.ip().is_unspecified() {
             let why = format!("{} is no address others can reach", self.advertise.ip());
             return Err(ClusterError::Config { key: "cluster.advertise", why });
+        }
+        if self.expect == 0 || self.expect as usize > limits::SERVERS {
+            let why = format!("from 1 to {} servers are allowed", limits::SERVERS);
+            return Err(ClusterError::Config { key: "cluster.expect", why });
+        }
+        if self.expect > 1 && self.join.is_empty() {
+            let why = format!("{} servers are expected, but cluster.join names none", self.expect);
+            return Err(ClusterError::Config { key: "cluster.expect", why });
         }
         if self.role == RoleWish::Server && self.data_dir.is_none() {
             let why = "role: server keeps a log and needs a data_dir".to_owned();

@@ -1,7 +1,7 @@
 //! What this agent serves on its port for other agents, from before it has found its place.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -17,13 +17,26 @@ use super::server::Server;
 
 pub(super) struct Desk {
     /// Who this agent is while it is nobody yet.
-    pub introduction: Introduction,
+    introduction: Mutex<Introduction>,
     pub server: OnceLock<Arc<Server>>,
 }
 
 type Answer = BoxFuture<'static, Result<Bytes, Refused>>;
 
 impl Desk {
+    pub fn new(introduction: Introduction) -> Desk {
+        Desk { introduction: Mutex::new(introduction), server: OnceLock::new() }
+    }
+
+    pub fn introduction(&self) -> Introduction {
+        self.introduction.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on this is what it says of itself.
+    pub fn introduce(&self, change: impl FnOnce(&mut Introduction)) {
+        change(&mut self.introduction.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn server(&self) -> Result<&Arc<Server>, Refused> {
         self.server.get().ok_or_else(|| Refused("this agent has no place yet".to_owned()))
     }
@@ -39,7 +52,7 @@ impl Desk {
                 async move { Ok(asks::encode(&server.answer(ask).await)) }.boxed()
             }
             (Err(_), Ask::Who(_)) => {
-                ready(Ok(asks::encode(&Reply::Who(self.introduction.clone())))).boxed()
+                ready(Ok(asks::encode(&Reply::Who(self.introduction())))).boxed()
             }
             (Err(refused), _) => ready(Err(refused)).boxed(),
         }

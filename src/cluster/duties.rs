@@ -129,7 +129,7 @@ impl Duties {
 
     async fn forget(&self) {
         let state = self.replica.snapshot();
-        let Some(command) = forget(&state) else { return };
+        let Some(command) = forget(&state, self.raft.now()) else { return };
         if let Err(error) = self.raft.propose(command).await {
             tracing::debug!(%error, "nothing was forgotten");
         }
@@ -153,9 +153,9 @@ fn commands(due: &Due, term: u64) -> Vec<Command> {
     commands
 }
 
-/// The command that forgets what is old; none if it would change nothing.
-fn forget(state: &State) -> Option<Command> {
-    let now = state.stamp();
+/// The command that forgets what is old at `now`; none if it would change nothing. The state's own
+/// time will not do: it stands still while nothing is written, and nothing would ever grow old.
+pub(super) fn forget(state: &State, now: Stamp) -> Option<Command> {
     let before = |age: Duration| Stamp(now.0.saturating_sub(Stamp::default().plus(age).0));
     let command = Command::Forget {
         tombstones: before(limits::TOMBSTONE_AGE),

@@ -43,7 +43,7 @@ async fn look_at(links: &Links, name: &str, me: &Introduction) -> Vec<Met> {
     };
     let met = addrs.into_iter().map(async |addr| match who(links, addr, me).await {
         Ok(other) if other.run == me.run => Met::Myself,
-        Ok(other) if other.cluster == 0 => Met::Newcomer(addr),
+        Ok(other) if other.cluster == 0 => Met::Newcomer(addr, other.candidate),
         Ok(other) => Met::Member(addr, other),
         Err(why) => Met::Nobody(why),
     });

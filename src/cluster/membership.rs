@@ -8,9 +8,11 @@ use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use crate::model::{NodeId, Role};
-use crate::raft::{MembershipError, Status};
+use crate::raft::Status;
 use crate::replica::Topic;
+use crate::state::Command;
 
+use super::config::Pace;
 use super::entrance::who;
 use super::promotion::{Step, View, next_step};
 use super::server::Server;
@@ -20,7 +22,7 @@ const PACE: Duration = Duration::from_millis(250);
 const NEAR: u64 = 256;
 
 /// Runs on every server; acts only where it leads.
-pub(super) async fn run(server: Arc<Server>, replace_after: Duration) {
+pub(super) async fn run(server: Arc<Server>, pace: Pace) {
     let mut watch = server.replica.watch([Topic::Members]);
     let mut answered = BTreeMap::new();
     loop {
@@ -32,7 +34,8 @@ pub(super) async fn run(server: Arc<Server>, replace_after: Duration) {
             continue;
         }
         call_on(&server, &mut answered).await;
-        let view = view(&server, &status, &answered, replace_after);
+        let view = view(&server, &status, &answered, pace);
+        server.note_live(view.members.difference(&view.dead).count());
         let Some(step) = next_step(&view) else { continue };
         tracing::info!(?step, "changing the servers that hold the log");
         if let Err(error) = take(&server, step).await {
@@ -41,12 +44,17 @@ pub(super) async fn run(server: Arc<Server>, replace_after: Duration) {
     }
 }
 
-async fn take(server: &Server, step: Step) -> Result<(), MembershipError> {
-    match step {
+async fn take(server: &Server, step: Step) -> Result<(), String> {
+    let changed = match step {
         Step::Learn(id) => server.raft.add_learner(id).await,
         Step::Vote(voters) => server.raft.change_voters(voters).await,
         Step::Drop(id) => server.raft.remove(id).await,
-    }
+        Step::Retire(id) => {
+            let retired = server.raft.propose(Command::Retire(id)).await;
+            return retired.map(|_| ()).map_err(|error| error.to_string());
+        }
+    };
+    changed.map_err(|error| error.to_string())
 }
 
 /// Asks every other server whether it is there. Who has not been asked before counts from now.
@@ -65,41 +73,56 @@ async fn call_on(server: &Server, answered: &mut BTreeMap<NodeId, Answered>) {
     });
     for (id, there) in join_all(calls).await {
         let now = Instant::now();
-        let last = answered.entry(id).or_insert(Answered { there, at: now });
-        last.there = there;
+        let last = answered.entry(id).or_insert(Answered { there, since: now, last: now });
         if there {
-            last.at = now;
+            last.last = now;
+        }
+        if last.there != there {
+            *last = Answered { there, since: now, last: last.last };
         }
     }
 }
 
 struct Answered {
     there: bool,
-    at: Instant,
+    /// Since when that is so.
+    since: Instant,
+    /// When it answered last.
+    last: Instant,
 }
 
 fn view(
     server: &Server,
     status: &Status,
     answered: &BTreeMap<NodeId, Answered>,
-    replace_after: Duration,
+    pace: Pace,
 ) -> View {
     let state = server.replica.snapshot();
+    let lost = server.raft.lost_servers();
     let end = status.last_log.map_or(0, |last| last.index);
     let near = |id: &NodeId| {
         let matched = status.matched.get(id).copied().flatten();
-        matched.is_some_and(|matched| matched + NEAR >= end)
+        matched.is_some_and(|matched| matched + NEAR >= end) && !lost.contains(id)
     };
-    let there = |id: &NodeId| answered.get(id).is_some_and(|answered| answered.there);
+    let steady = |id: &NodeId| {
+        let answered = answered.get(id);
+        answered.is_some_and(|answered| answered.there && answered.since.elapsed() >= pace.steady)
+    };
+    let silent = |time: Duration| {
+        let silent = answered.iter().filter(move |(_, one)| one.last.elapsed() >= time);
+        silent.map(|(id, _)| *id)
+    };
     let learners: BTreeSet<NodeId> = status.learners.iter().copied().collect();
-    let gone = answered.iter().filter(|(_, last)| last.at.elapsed() >= replace_after);
+    let there = answered.iter().filter(|(id, one)| one.there && !lost.contains(id));
     View {
         leader: status.id,
         members: state.members().filter(|m| m.role == Role::Server).map(|m| m.id).collect(),
         voters: status.voters.iter().copied().collect(),
-        ready: learners.iter().copied().filter(|id| near(id) && there(id)).collect(),
+        there: there.map(|(id, _)| *id).chain([status.id]).collect(),
+        ready: learners.iter().copied().filter(|id| near(id) && steady(id)).collect(),
         learners,
-        dead: gone.map(|(id, _)| *id).collect(),
+        dead: silent(pace.replace_after).chain(lost.iter().copied()).collect(),
+        gone: silent(pace.retire_after).collect(),
         wanted: state.identity().settings.voters as usize,
     }
 }

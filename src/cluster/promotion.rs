@@ -1,4 +1,4 @@
-//! Decides the next change of Raft's membership, one at a time. Pure.
+//! Decides the next change of the servers that hold the log, one at a time. Pure.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,14 @@ pub(super) struct View {
     pub members: BTreeSet<NodeId>,
     pub voters: BTreeSet<NodeId>,
     pub learners: BTreeSet<NodeId>,
-    /// Learners that have the log nearly whole and answer now.
+    /// Servers that answer now, the leader included.
+    pub there: BTreeSet<NodeId>,
+    /// Learners that have the log nearly whole and have answered for some time without a break.
     pub ready: BTreeSet<NodeId>,
-    /// Voters that have not answered for the grace time.
+    /// Servers that have not answered for the grace time, or have lost their log.
     pub dead: BTreeSet<NodeId>,
+    /// Servers that have not answered for so long that nobody waits for them any more.
+    pub gone: BTreeSet<NodeId>,
     /// How many voters are wanted.
     pub wanted: usize,
 }
@@ -28,6 +32,8 @@ pub(super) enum Step {
     Vote(BTreeSet<NodeId>),
     /// Raft knows a server that is no member: it is taken out.
     Drop(NodeId),
+    /// A member without a vote that is gone for good.
+    Retire(NodeId),
 }
 
 pub(super) fn next_step(view: &View) -> Option<Step> {
@@ -39,15 +45,62 @@ pub(super) fn next_step(view: &View) -> Option<Step> {
     if let Some(id) = view.members.difference(&known).next() {
         return Some(Step::Learn(*id));
     }
-    let spare = *view.ready.iter().find(|id| view.learners.contains(id))?;
-    let mut voters = view.voters.clone();
-    if voters.len() < view.wanted {
-        voters.insert(spare);
+    if let Some(voters) = next_voters(view).filter(|voters| is_safe(view, voters)) {
         return Some(Step::Vote(voters));
     }
-    // A dead voter is replaced in one step, so that the quorum never grows on the way.
-    let dead = view.dead.iter().find(|id| **id != view.leader && voters.contains(id))?;
-    voters.remove(dead);
-    voters.insert(spare);
-    Some(Step::Vote(voters))
+    let gone = view.gone.iter().find(|id| view.learners.contains(id) && **id != view.leader)?;
+    Some(Step::Retire(*gone))
+}
+
+/// Whether a majority of those who would vote is there: no change may cost the quorum.
+fn is_safe(view: &View, voters: &BTreeSet<NodeId>) -> bool {
+    let majority = |of: &BTreeSet<NodeId>| of.intersection(&view.there).count() > of.len() / 2;
+    majority(voters) && majority(&view.voters)
+}
+
+fn next_voters(view: &View) -> Option<BTreeSet<NodeId>> {
+    let mut voters = view.voters.clone();
+    let mut spares = view.ready.iter().filter(|id| view.learners.contains(id)).copied();
+    let mut dead =
+        view.dead.iter().filter(|id| **id != view.leader && view.voters.contains(id)).copied();
+    let (spare, lost) = (spares.next(), dead.next());
+    if voters.len() > view.wanted {
+        // Fewer are wanted by now: the dead first, then the newest.
+        let newest = || voters.iter().rev().find(|id| **id != view.leader).copied();
+        let leaving = lost.or_else(newest)?;
+        voters.remove(&leaving);
+        return Some(voters);
+    }
+    match (lost, spare) {
+        // In one step, so that the quorum never grows on the way.
+        (Some(lost), Some(spare)) => {
+            voters.remove(&lost);
+            voters.insert(spare);
+        }
+        // Nobody can take their places: without two of them a smaller quorum is enough.
+        (Some(lost), None) => {
+            let second = dead.next().filter(|_| voters.len() > 3)?;
+            voters.remove(&lost);
+            voters.remove(&second);
+        }
+        (None, Some(spare)) if voters.len() < view.wanted => {
+            voters.insert(spare);
+            // An even number bears no more losses than the odd one below it: two at once, and
+            // where a second one is on its way, it is waited for.
+            if voters.len().is_multiple_of(2) && voters.len() < view.wanted {
+                match spares.next() {
+                    Some(second) => drop(voters.insert(second)),
+                    None if another_is_near(view) => return None,
+                    None => {}
+                }
+            }
+        }
+        (None, _) => return None,
+    }
+    Some(voters)
+}
+
+/// Whether more than one learner is there: one of them is still catching up.
+fn another_is_near(view: &View) -> bool {
+    view.learners.intersection(&view.there).count() > 1
 }

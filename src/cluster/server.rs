@@ -47,6 +47,8 @@ pub(super) struct Server {
     /// When each server last sent a message of Raft.
     heard: Mutex<BTreeMap<NodeId, Instant>>,
     confirms: OnceLock<Confirms>,
+    /// Whether servers are missing, as the leader said last.
+    wanting: Mutex<Option<bool>>,
     insecure: bool,
     since: Instant,
 }
@@ -78,6 +80,7 @@ impl Server {
             introduction,
             heard,
             confirms,
+            wanting: Mutex::default(),
             insecure,
             since: Instant::now(),
         });
@@ -96,19 +99,40 @@ impl Server {
 
     pub fn introduction(&self) -> Introduction {
         let mut introduction = self.introduction.clone();
-        let state = self.replica.snapshot();
-        let settings = &state.identity().settings;
-        let wanted = (settings.voters + settings.standbys) as usize;
-        let servers = state.members().filter(|member| member.role == Role::Server).count();
-        introduction.wants_servers = servers < wanted;
+        introduction.wants_servers = self.wants_servers();
         introduction.others = self.roster.others(self.me.node);
         introduction
+    }
+
+    /// Only the leader knows which servers are there; who has not heard from it counts members.
+    fn wants_servers(&self) -> bool {
+        let said = *self.wanting.lock().unwrap_or_else(PoisonError::into_inner);
+        said.unwrap_or_else(|| {
+            let state = self.replica.snapshot();
+            self.are_too_few(state.members().filter(|member| member.role == Role::Server).count())
+        })
+    }
+
+    fn are_too_few(&self, servers: usize) -> bool {
+        let state = self.replica.snapshot();
+        let settings = &state.identity().settings;
+        servers < (settings.voters + settings.standbys) as usize
+    }
+
+    /// As the leader, this server has found so many servers that are not dead, itself included.
+    pub fn note_live(&self, servers: usize) {
+        let few = self.are_too_few(servers);
+        *self.wanting.lock().unwrap_or_else(PoisonError::into_inner) = Some(few);
     }
 
     /// An agent has said where it is.
     pub fn hear(&self, other: &Introduction) {
         if other.cluster == self.me.cluster && other.id != self.me.node {
             self.roster.hear(other.id, other.addr, true);
+            if self.raft.status().borrow().leader == Some(other.id) {
+                let said = Some(other.wants_servers);
+                *self.wanting.lock().unwrap_or_else(PoisonError::into_inner) = said;
+            }
         }
     }
 

@@ -1,17 +1,24 @@
 //! What a server does besides answering: keeps deadlines and membership, says where it is, stops.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::lifecycle::{Gate, Life, Shutdown};
+use crate::lifecycle::{Gate, Level, Life, Shutdown};
+use crate::model::limits;
+use crate::replica::Topic;
 use crate::state::{Admission, Command};
 
+use super::SUBJECT;
 use super::asks::Introduction;
+use super::config::Pace;
 use super::entrance::{look, who};
 use super::founding::Met;
+use super::ledger::Ledger;
 use super::membership;
 use super::patience;
 use super::server::Server;
@@ -24,20 +31,22 @@ pub(super) struct ServerDuties {
     /// How the member table is to show this server.
     pub own: Admission,
     pub join: Vec<String>,
+    pub pace: Pace,
+    pub ledger: Ledger,
     pub life: Life,
 }
 
 impl ServerDuties {
-    pub fn spawn(self, replace_after: Duration, closing: Shutdown) {
-        let ServerDuties { server, own, join, life } = self;
-        let Life { tasks, shutdown, gates, .. } = life;
+    pub fn spawn(self, closing: Shutdown) {
+        let ServerDuties { server, own, join, pace, ledger, life } = self;
+        let Life { tasks, shutdown, gates, board } = life;
         let (keeper, stop) = (server.clone(), shutdown.clone());
         tasks.spawn("deadlines", async move {
             stop.or(keeper.duties.run()).await;
         });
         let (steward, stop) = (server.clone(), shutdown.clone());
         tasks.spawn("membership", async move {
-            stop.or(membership::run(steward, replace_after)).await;
+            stop.or(membership::run(steward, pace)).await;
         });
         let (speaker, stop) = (server.clone(), shutdown.clone());
         tasks.spawn("announce", async move {
@@ -49,11 +58,48 @@ impl ServerDuties {
                 gates.open(Gate::Synced);
             }
         });
+        let (subject, notes, stop) = (server.clone(), ledger.clone(), shutdown.clone());
+        tasks.spawn("peers noted", async move {
+            stop.or(note_peers(&subject, &notes)).await;
+        });
+        let (subject, stop) = (server.clone(), shutdown.clone());
+        tasks.spawn("log lost", async move {
+            if stop.or(subject.raft.until_lost()).await.is_some() {
+                let text = "this server's log has lost what it acknowledged: the agent stops, and \
+                            joins again as a new server when it is started";
+                tracing::error!("{text}");
+                board.set(SUBJECT, Level::Failed, text);
+                if let Err(error) = ledger.forget() {
+                    tracing::error!(%error, "it could not be written down");
+                }
+                stop.begin();
+            }
+        });
         tasks.spawn("server stop", async move {
             shutdown.begun().await;
             server.stop().await;
             closing.begin();
         });
+    }
+}
+
+/// Writes down where the other servers are, for a start on which the log is gone.
+async fn note_peers(server: &Server, ledger: &Ledger) {
+    let mut watch = server.replica.watch([Topic::Members]);
+    loop {
+        let peers = server.roster.others(server.id());
+        let mut peers: Vec<SocketAddr> = peers.into_iter().map(|(_, addr)| addr).collect();
+        peers.sort();
+        peers.truncate(limits::SERVERS);
+        // Before replay has reached the members, the table is empty.
+        if server.is_synced() {
+            let ledger = ledger.clone();
+            let noted = spawn_blocking(move || ledger.write(|identity| identity.peers = peers));
+            if let Ok(Err(error)) = noted.await {
+                tracing::warn!(%error, "cannot write down where the other servers are");
+            }
+        }
+        watch.changed().await;
     }
 }
 

@@ -1,15 +1,15 @@
 //! Gives the agent its place: founds, joins or follows, and comes back after a restart.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::identity::{Admitted, DataDir, Identity};
+use crate::identity::Admitted;
 use crate::lifecycle::{Backoff, Level, Life, Shutdown};
 use crate::model::{NodeId, Role};
 use crate::net::peer::{Guard, Links, serve};
-use crate::raft::{self, Raft};
+use crate::raft;
 use crate::replica::{self, Replica, Writer};
 use crate::state::{Admission, Command, Founding, Outcome, Part, State};
 use crate::telemetry::{Gauge, Metrics};
@@ -21,7 +21,9 @@ use super::desk::{Desk, services};
 use super::edge::Edge;
 use super::entrance::{Rejection, ask_in, look};
 use super::follow::Follower;
-use super::founding::{Decision, decide};
+use super::founding::{Candidate, Decision, Met, decide};
+use super::ledger::Ledger;
+use super::papers::Papers;
 use super::patience;
 use super::roster::Roster;
 use super::server::{Parts, Server};
@@ -33,12 +35,7 @@ use super::{Cluster, ClusterError, Door, SUBJECT, Threshold};
 pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Cluster, ClusterError> {
     config.check()?;
     warn_if_exposed(&config, &life, metrics);
-    let identity = match &config.data_dir {
-        Some(dir) if config.may_serve() => {
-            DataDir::new(config.seams.disk.clone(), dir.clone()).load_identity(&config.name)?
-        }
-        _ => None,
-    };
+    let papers = Papers::load(&config)?;
     let (writer, replica) = replica::new(Part::Server);
     let closing = Shutdown::default();
     let threshold = Arc::new(Threshold::new(&config, metrics));
@@ -52,17 +49,15 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
     let mut arrival = Arrival {
         links: Links::new(&life.tasks, &closing, config.seams.fabric.clone(), &guard),
         guard,
-        desk: Arc::new(Desk {
-            introduction: Introduction {
-                run: rand::random(),
-                cluster: 0,
-                id: NodeId(0),
-                addr: advertise,
-                wants_servers: false,
-                others: Vec::new(),
-            },
-            server: OnceLock::new(),
-        }),
+        desk: Arc::new(Desk::new(Introduction {
+            run: rand::random(),
+            cluster: 0,
+            id: NodeId(0),
+            addr: advertise,
+            wants_servers: false,
+            others: Vec::new(),
+            candidate: None,
+        })),
         config,
         life,
         metrics: metrics.clone(),
@@ -74,7 +69,7 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
     if arrival.config.may_serve() {
         arrival.listen()?;
     }
-    arrival.take_place(identity, writer).await?;
+    arrival.take_place(papers, writer).await?;
     Ok(cluster)
 }
 
@@ -91,9 +86,6 @@ fn warn_if_exposed(config: &Config, life: &Life, metrics: &Metrics) {
         life.board.set("cluster/insecure", Level::Warning, text);
     }
 }
-
-/// The id that a cluster's founder has.
-const FOUNDER: NodeId = NodeId(1);
 
 /// An agent on its way to its place.
 struct Arrival {
@@ -121,9 +113,7 @@ impl Arrival {
             })?;
             self.config.advertise.set_port(bound.port());
         }
-        let mut introduction = self.desk.introduction.clone();
-        introduction.addr = self.config.advertise;
-        self.desk = Arc::new(Desk { introduction, server: OnceLock::new() });
+        self.desk.introduce(|introduction| introduction.addr = self.config.advertise);
         let followers = self.metrics.register(
             "cluster_followers",
             "Agents that follow this server's changes",
@@ -135,40 +125,37 @@ impl Arrival {
     }
 
     /// What can fail for good, fails here; what depends on others goes on in the background.
-    async fn take_place(
-        self,
-        identity: Option<Identity>,
-        writer: Writer,
-    ) -> Result<(), ClusterError> {
-        match (self.own_dir(), identity) {
-            (Some(dir), Some(Identity { admitted: Some(admitted), .. })) => {
-                self.serve(&dir, admitted, writer).await
+    async fn take_place(self, papers: Option<Papers>, writer: Writer) -> Result<(), ClusterError> {
+        let Some(mut papers) = papers else {
+            self.spawn(writer, None);
+            return Ok(());
+        };
+        let alone = self.config.join.is_empty() && papers.loss().is_none();
+        let me = match papers.admitted() {
+            Some(me) => me,
+            None if alone => papers.found()?,
+            None => {
+                self.spawn(writer, Some(papers));
+                return Ok(());
             }
-            (Some(dir), identity) if self.config.join.is_empty() => {
-                let admitted = self.found(&dir, identity)?;
-                self.serve(&dir, admitted, writer).await
-            }
-            (_, identity) => {
-                self.spawn(writer, identity);
+        };
+        match self.open_log(&papers, me).await {
+            Ok((ledger, ready)) => self.serve(me, ledger, ready, writer).await,
+            Err(ClusterError::Log(error)) if error.is_loss() => {
+                tracing::error!(%error, "this server joins again as a new one");
+                papers.forget()?;
+                self.spawn(writer, Some(papers));
                 Ok(())
             }
+            Err(error) => Err(error),
         }
     }
 
-    /// Where this agent keeps its log, if it may become a server.
-    fn own_dir(&self) -> Option<PathBuf> {
-        self.config.data_dir.clone().filter(|_| self.config.may_serve())
-    }
-
-    fn data_dir(&self, dir: &Path) -> DataDir {
-        DataDir::new(self.config.seams.disk.clone(), dir.to_owned())
-    }
-
-    fn spawn(self, writer: Writer, identity: Option<Identity>) {
+    fn spawn(self, writer: Writer, papers: Option<Papers>) {
         let (tasks, life, closing) =
             (self.life.tasks.clone(), self.life.clone(), self.closing.clone());
         tasks.spawn("cluster arrival", async move {
-            match life.shutdown.or(self.arrive(identity, writer)).await {
+            match life.shutdown.or(self.arrive(papers, writer)).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
                     tracing::error!(%error, "no place in the cluster: the agent stops");
@@ -181,28 +168,35 @@ impl Arrival {
         });
     }
 
-    async fn arrive(
-        self,
-        mut identity: Option<Identity>,
-        writer: Writer,
-    ) -> Result<(), ClusterError> {
+    async fn arrive(self, mut papers: Option<Papers>, writer: Writer) -> Result<(), ClusterError> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
-            let met = look(&self.links, &self.config.join, &self.desk.introduction).await;
-            let why = match (decide(met), self.own_dir()) {
-                (Decision::Found, Some(dir)) => {
-                    let admitted = self.found(&dir, identity)?;
-                    return self.serve(&dir, admitted, writer).await;
+            let (me, met) = self.look(&mut papers).await?;
+            let why = match (decide(me.as_ref(), met), &mut papers) {
+                (Decision::Found, Some(papers)) => {
+                    let me = papers.found()?;
+                    let (ledger, ready) = self.open_log(papers, me).await?;
+                    return self.serve(me, ledger, ready, writer).await;
                 }
-                (Decision::Found, None) => "cluster.join names no other agent".to_owned(),
-                (Decision::Join(addr, member), Some(dir)) if self.serves(&identity, &member) => {
-                    match self.join(&dir, &mut identity, addr).await? {
-                        Ok(admitted) => return self.serve(&dir, admitted, writer).await,
+                (Decision::Promise(promise), Some(papers)) => {
+                    papers.promise(promise)?;
+                    backoff.reset();
+                    continue;
+                }
+                (Decision::Found | Decision::Promise(_), None) => {
+                    "cluster.join names no other agent".to_owned()
+                }
+                (Decision::Join(addr, member), Some(papers)) if self.serves(papers, &member) => {
+                    match self.join(papers, addr).await? {
+                        Ok(me) => {
+                            let (ledger, ready) = self.open_log(papers, me).await?;
+                            return self.serve(me, ledger, ready, writer).await;
+                        }
                         Err(why) => why,
                     }
                 }
                 (Decision::Join(addr, _), _) => {
-                    let admission = self.admission(Role::Edge, self.desk.introduction.run);
+                    let admission = self.admission(Role::Edge, self.desk.introduction().run);
                     match ask_in(&self.links, addr, &admission).await {
                         Ok(admitted) => {
                             self.follow(admitted.node, admission, writer);
@@ -218,9 +212,27 @@ impl Arrival {
         }
     }
 
+    /// Who this agent is as a candidate, which from now on it says, and whom it meets.
+    async fn look(
+        &self,
+        papers: &mut Option<Papers>,
+    ) -> Result<(Option<Candidate>, Vec<Met>), ClusterError> {
+        let mut names = self.config.join.clone();
+        let (mut me, mut loss) = (None, None);
+        if let Some(papers) = papers {
+            me = papers.candidate(self.config.expect)?;
+            names.extend(papers.peers());
+            loss = papers.loss();
+        }
+        self.desk.introduce(|introduction| introduction.candidate = me.clone());
+        let mut met = look(&self.links, &names, &self.desk.introduction()).await;
+        met.extend(loss.map(Met::Nobody));
+        Ok((me, met))
+    }
+
     /// Whether this agent is to be a server of the cluster that `member` belongs to.
-    fn serves(&self, identity: &Option<Identity>, member: &Introduction) -> bool {
-        self.config.role == RoleWish::Server || identity.is_some() || member.wants_servers
+    fn serves(&self, papers: &Papers, member: &Introduction) -> bool {
+        self.config.role == RoleWish::Server || papers.are_known() || member.wants_servers
     }
 
     fn admission(&self, role: Role, nonce: u128) -> Admission {
@@ -235,49 +247,45 @@ impl Arrival {
         }
     }
 
-    /// The identity of a cluster that this agent founds, durable before its log opens.
-    fn found(&self, dir: &Path, identity: Option<Identity>) -> Result<Admitted, ClusterError> {
-        let mut identity = match identity {
-            Some(identity) => identity,
-            None => Identity::new(self.config.name.clone(), rand::random()),
-        };
-        let admitted = Admitted { cluster: rand::random(), node: FOUNDER, founder: true };
-        identity.admitted = Some(admitted);
-        self.data_dir(dir).store_identity(&identity)?;
-        Ok(admitted)
-    }
-
     /// Asks to be let in as a server. The nonce is durable before it asks, the answer before the
     /// log opens.
     async fn join(
         &self,
-        dir: &Path,
-        identity: &mut Option<Identity>,
+        papers: &mut Papers,
         addr: SocketAddr,
     ) -> Result<Result<Admitted, String>, ClusterError> {
-        let mut known = match identity.take() {
-            Some(identity) => identity,
-            None => {
-                let drawn = Identity::new(self.config.name.clone(), rand::random());
-                self.data_dir(dir).store_identity(&drawn)?;
-                drawn
-            }
-        };
-        let asked = ask_in(&self.links, addr, &self.admission(Role::Server, known.nonce)).await;
-        let answer = match asked {
+        let admission = self.admission(Role::Server, papers.nonce()?);
+        match ask_in(&self.links, addr, &admission).await {
             Ok(admitted) => {
-                known.admitted = Some(admitted);
-                self.data_dir(dir).store_identity(&known)?;
-                Ok(admitted)
+                papers.admit(admitted)?;
+                Ok(Ok(admitted))
             }
-            Err(Rejection::NotYet(why) | Rejection::Refused(why)) => Err(why),
+            Err(Rejection::NotYet(why) | Rejection::Refused(why)) => Ok(Err(why)),
+        }
+    }
+
+    async fn open_log(
+        &self,
+        papers: &Papers,
+        me: Admitted,
+    ) -> Result<(Ledger, raft::Ready), ClusterError> {
+        let pace = self.config.pace;
+        let shape = |config: &mut raft::Config| {
+            config.heartbeat = pace.heartbeat;
+            config.election_min = pace.election_min;
+            config.election_max = pace.election_max;
         };
-        *identity = Some(known);
-        Ok(answer)
+        papers.open(me, shape).await
     }
 
     /// Takes part with what is in the log.
-    async fn serve(self, dir: &Path, me: Admitted, writer: Writer) -> Result<(), ClusterError> {
+    async fn serve(
+        self,
+        me: Admitted,
+        ledger: Ledger,
+        ready: raft::Ready,
+        writer: Writer,
+    ) -> Result<(), ClusterError> {
         let roster = Arc::new(Roster::new(self.replica.clone()));
         let carrier = Carrier {
             cluster: me.cluster,
@@ -285,21 +293,14 @@ impl Arrival {
             roster: roster.clone(),
             links: self.links.clone(),
         };
-        let pace = self.config.pace;
-        let mut raft_config = raft::Config::new(me.node, dir);
-        raft_config.heartbeat = pace.heartbeat;
-        raft_config.election_min = pace.election_min;
-        raft_config.election_max = pace.election_max;
-        let disk = self.config.seams.disk.clone();
-        let carrier = Arc::new(carrier);
-        let raft = Raft::open_on(disk, raft_config, writer, carrier, &self.metrics).await?;
+        let raft = ready.run(writer, Arc::new(carrier), &self.metrics).await?;
         let parts = Parts {
             me,
             raft,
             replica: self.replica.clone(),
             roster,
             links: self.links.clone(),
-            introduction: self.desk.introduction.clone(),
+            introduction: self.desk.introduction(),
             insecure: self.config.is_exposed(),
         };
         let server = Server::start(parts, &self.life);
@@ -312,8 +313,9 @@ impl Arrival {
         self.threshold.open(Door::Server(server.clone()));
         self.life.board.clear(SUBJECT);
         let own = self.admission(Role::Server, 0);
-        let duties = ServerDuties { server, own, join: self.config.join, life: self.life };
-        duties.spawn(pace.replace_after, self.closing);
+        let (join, pace) = (self.config.join, self.config.pace);
+        let duties = ServerDuties { server, own, join, pace, ledger, life: self.life };
+        duties.spawn(self.closing);
         Ok(())
     }
 

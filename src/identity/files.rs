@@ -1,6 +1,7 @@
 //! The data directory's files about who this agent is: `identity`, its key and chain, the authority.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::model::{Digest, NodeId, NodeName};
-use crate::raft::Disk;
+use crate::raft::{Disk, LogMark};
 
 use super::{Authority, IdentityError, Key, Leaf};
 
@@ -36,13 +37,14 @@ pub struct Identity {
     pub admitted: Option<Admitted>,
     /// The cluster's root, pinned at the first join.
     pub root: Option<Digest>,
-    /// The log reaches at least up to this index: one that ends before it has lost something.
-    pub floor: u64,
-    /// Which life of the log this is; 0: none yet.
-    #[serde(with = "hex")]
-    pub incarnation: u128,
-    /// Whom this candidate has promised to let found the cluster.
-    pub pledge: Option<Pledge>,
+    /// The log that belongs to it, once that was made: one that does not bear this out was lost.
+    pub log: Option<LogMark>,
+    /// Of a candidate, while no cluster is found.
+    pub promise: Promise,
+    /// It was a member, and its log is gone: until it is one again, it never founds.
+    pub lost: Option<Lost>,
+    /// Where the other servers were last: who has lost its log asks there to be let in again.
+    pub peers: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,13 +57,33 @@ pub struct Admitted {
     pub founder: bool,
 }
 
-/// A promise that only its holder may release.
+/// What a candidate has promised.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Promise {
+    /// Counts the changes of this promise.
+    pub round: u64,
+    pub pledge: Option<Pledge>,
+}
+
+/// To found nothing, and to help nobody else to, while that one holds on to its own promise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pledge {
     pub name: NodeName,
     #[serde(with = "hex")]
     pub nonce: u128,
+    /// Of the holder's promise.
+    pub round: u64,
+}
+
+/// Who a server was before it lost its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lost {
+    #[serde(with = "hex")]
+    pub cluster: u128,
+    pub node: NodeId,
 }
 
 impl Identity {
@@ -72,10 +94,21 @@ impl Identity {
             nonce,
             admitted: None,
             root: None,
-            floor: 0,
-            incarnation: 0,
-            pledge: None,
+            log: None,
+            promise: Promise::default(),
+            lost: None,
+            peers: Vec::new(),
         }
+    }
+
+    /// Its log is gone: from now on this is an agent that was never let in, under the same name
+    /// and with another nonce. The root stays pinned.
+    pub fn forget(&mut self, nonce: u128) {
+        let was = self.admitted.take().map(|was| Lost { cluster: was.cluster, node: was.node });
+        self.lost = was.or(self.lost);
+        self.nonce = nonce;
+        self.log = None;
+        self.promise = Promise::default();
     }
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub use authority::{Authority, Founding, requested_spki};
 pub use error::IdentityError;
-pub use files::{Admitted, DataDir, Identity, Pledge};
+pub use files::{Admitted, DataDir, Identity, Lost, Pledge, Promise};
 pub use judge::{Judged, Trust, Unfit, judge, judge_for_renewal};
 pub use key::{Key, digest_of};
 pub use leaf::{Leaf, renew_at, validity};

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::model::NodeId;
 
+use super::mark::{LogMark, Marker};
+
 #[derive(Debug, Clone)]
 pub struct Config {
     pub id: NodeId,
@@ -17,9 +19,10 @@ pub struct Config {
     pub snapshot_bytes: u64,
     /// Entries before a snapshot that are kept for followers that lag.
     pub keep_entries: u64,
-    /// The index that the log is known to have reached (from `identity`): one that ends before it
-    /// was lost, and is refused. 0: nothing is known.
-    pub floor: u64,
+    /// What `marker` was last given; none before the log is made. A log that does not bear it out
+    /// was lost, and is refused.
+    pub mark: Option<LogMark>,
+    pub marker: Marker,
     pub heartbeat: Duration,
     pub election_min: Duration,
     /// Also the time for which a leader is trusted without hearing of it again.
@@ -36,7 +39,8 @@ impl Config {
             segment_bytes: 16 * 1024 * 1024,
             snapshot_bytes: 64 * 1024 * 1024,
             keep_entries: 4096,
-            floor: 0,
+            mark: None,
+            marker: Marker::default(),
             heartbeat: Duration::from_millis(100),
             election_min: Duration::from_millis(350),
             election_max: Duration::from_millis(650),

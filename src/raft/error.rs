@@ -29,6 +29,13 @@ pub enum OpenError {
     Raft(String),
 }
 
+impl OpenError {
+    /// What is gone is what this server has promised to hold: it is no longer who it was.
+    pub fn is_loss(&self) -> bool {
+        matches!(self, OpenError::LogLost { .. } | OpenError::SnapshotMissing { .. })
+    }
+}
+
 /// A proposal without an outcome to show.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {

@@ -4,12 +4,16 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use openraft::raft::AppendEntriesRequest;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use tokio::sync::watch;
 
 use crate::model::limits;
 
 use super::codec::PlainVote;
+use super::log_store::LogStore;
 use super::machine::Machine;
+use super::open::Opened;
+use super::reversion::Held;
 use super::snapshot::{self, SnapshotStore};
 use super::types::{Snapshot, Types};
 use super::wal::Pressure;
@@ -29,12 +33,32 @@ pub(super) struct Inbox {
     core: Core,
     store: SnapshotStore,
     pressure: Arc<Pressure>,
+    log: LogStore,
+    incarnation: u64,
+    /// Another server says that this one's log lacks what this one acknowledged.
+    lost: Arc<watch::Sender<bool>>,
     incoming: Arc<Mutex<Incoming>>,
 }
 
 impl Inbox {
-    pub(super) fn new(core: Core, store: SnapshotStore, pressure: Arc<Pressure>) -> Inbox {
-        Inbox { core, store, pressure, incoming: Arc::default() }
+    pub(super) fn new(core: Core, opened: Opened) -> Inbox {
+        let Opened { incarnation, log, pressure, snapshots: store } = opened;
+        let lost = Arc::new(watch::Sender::new(false));
+        Inbox { core, store, pressure, log, incarnation, lost, incoming: Arc::default() }
+    }
+
+    pub(super) fn snapshots(&self) -> &SnapshotStore {
+        &self.store
+    }
+
+    /// How this server describes its log in an answer.
+    fn held(&self) -> Held {
+        Held { incarnation: self.incarnation, next: self.log.next() }
+    }
+
+    /// True once another server has found that this one has lost its log.
+    pub(super) fn lost(&self) -> watch::Receiver<bool> {
+        self.lost.subscribe()
     }
 
     /// The future is to be polled once before the next message of the same sender is looked at:
@@ -56,16 +80,22 @@ impl Inbox {
             Request::Append(append) => self.append(append).await,
             Request::Vote(ballot) => {
                 let reply = self.core.vote(ballot.into()).await.map_err(text)?;
-                Ok(Response::Vote((&reply).into()))
+                Ok(Response::Vote((&reply).into(), self.held()))
             }
             Request::PreVote(ballot) => {
                 let reply = self.core.pre_vote(ballot.into()).await.map_err(text)?;
-                Ok(Response::Vote((&reply).into()))
+                Ok(Response::Vote((&reply).into(), self.held()))
             }
             Request::Chunk(chunk) => self.chunk(chunk).await,
             Request::Transfer(transfer) => {
                 let reply = self.core.handle_transfer_leader(transfer.into()).await;
                 Ok(Response::Transfer(reply.map_err(text)?.into()))
+            }
+            Request::Lost(log) => {
+                if log.incarnation == self.incarnation {
+                    self.lost.send_replace(true);
+                }
+                Ok(Response::Noted)
             }
         }
     }
@@ -76,8 +106,16 @@ impl Inbox {
             return Err("the disk is full".to_owned());
         }
         let request: AppendEntriesRequest<Types> = append.try_into().map_err(text)?;
+        let term = request.vote.leader_id().term;
         let response = self.core.append_entries(request).await.map_err(text)?;
-        Ok(Response::Append(response.into()))
+        let held = match response {
+            AppendEntriesResponse::HigherVote(_) => self.held(),
+            _ => {
+                let next = self.log.next_in(term).ok_or("another leader has taken over")?;
+                Held { next, ..self.held() }
+            }
+        };
+        Ok(Response::Append(response.into(), held))
     }
 
     async fn chunk(&self, chunk: Chunk) -> Result<Response, String> {

@@ -102,6 +102,18 @@ impl LogStore {
         self.read().first()
     }
 
+    /// The index after the last entry, durable or not yet.
+    pub(super) fn next(&self) -> u64 {
+        self.read().last().map_or(0, |last| last.index + 1)
+    }
+
+    /// The same, if no later term than `term` has begun here: its leader may cut entries off.
+    pub(super) fn next_in(&self, term: u64) -> Option<u64> {
+        let log = self.read();
+        let over = log.vote.is_some_and(|vote| vote.leader_id().term > term);
+        (!over).then(|| log.last().map_or(0, |last| last.index + 1))
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Log> {
         self.shared.log.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,6 +4,7 @@
 //! everything else that must survive go through one queue to one writer; the first error of the
 //! disk stops the node, and nothing is acknowledged after it.
 
+mod aside;
 mod clock;
 mod codec;
 mod config;
@@ -12,6 +13,7 @@ mod error;
 mod inbox;
 mod log_store;
 mod machine;
+mod mark;
 mod network;
 mod node;
 mod open;
@@ -28,9 +30,11 @@ pub mod wal;
 mod watch;
 mod wire;
 
+pub use aside::set_aside;
 pub use config::Config;
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{MembershipError, OpenError, ProposeError, ReadIndexError};
+pub use mark::{LogMark, Marker};
 pub use network::Transport;
-pub use node::Raft;
+pub use node::{Raft, Ready};
 pub use status::{Role, Status};

@@ -15,12 +15,13 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use tokio::time::timeout;
 
 use crate::model::{NodeId, limits};
 use crate::net::peer::{CallError, Purpose};
 
 use super::codec::PlainVote;
-use super::reversion::Acknowledged;
+use super::reversion::{Acknowledged, Held};
 use super::types::{Snapshot, Types, Vote};
 use super::wire::{self, AppendReply, Ballot, Chunk, Request, Response};
 
@@ -30,6 +31,9 @@ const APPENDS_IN_FLIGHT: usize = 32;
 const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
 /// The last piece of a snapshot is answered after the receiver has taken it in.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a server may take to hear that it has lost its log.
+const NOTICE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Carries bytes to another server. Calls to one server for one purpose arrive in the order in
 /// which `call` was called, whenever the futures are polled.
@@ -49,8 +53,8 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn new(transport: Arc<dyn Transport>) -> Network {
-        Network { transport, acknowledged: Arc::default() }
+    pub(super) fn new(transport: Arc<dyn Transport>, acknowledged: Arc<Acknowledged>) -> Network {
+        Network { transport, acknowledged }
     }
 }
 
@@ -78,22 +82,7 @@ impl Peer {
         request: &Request,
         within: Duration,
     ) -> impl Future<Output = Result<Response, RPCError<Types>>> + Send + use<> {
-        let to = NodeId(self.target);
-        let answer = self.transport.call(to, purpose, wire::encode(request), within);
-        async move {
-            let answer = answer.await.map_err(|error| match error {
-                CallError::NotSent(why) => RPCError::Unreachable(Unreachable::from_string(why)),
-                CallError::Lost(why) => RPCError::Network(NetworkError::from_string(why)),
-            })?;
-            match wire::decode(&answer) {
-                Ok(Response::Failed(why)) => {
-                    let why = format!("server {to}: {why}");
-                    Err(RPCError::Unreachable(Unreachable::from_string(why)))
-                }
-                Ok(response) => Ok(response),
-                Err(error) => Err(RPCError::Unreachable(Unreachable::new(&error))),
-            }
-        }
+        call(&*self.transport, NodeId(self.target), purpose, request, within)
     }
 
     /// The answer is of another kind than the question.
@@ -107,8 +96,13 @@ impl Peer {
         request: Request,
         option: &RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let check = self.check(self.acknowledged.required_always(self.target));
         match self.call(Purpose::Raft, &request, option.soft_ttl()).await? {
-            Response::Vote(reply) => Ok(reply.into()),
+            Response::Vote(reply, held) if reply.is_granted() => {
+                check.pass(held).await?;
+                Ok(reply.into())
+            }
+            Response::Vote(reply, _) => Ok(reply.into()),
             _ => self.odd(),
         }
     }
@@ -116,30 +110,33 @@ impl Peer {
     fn append(
         &self,
         request: &AppendEntriesRequest<Types>,
-    ) -> impl Future<Output = Result<StreamAppendResult<Types>, RPCError<Types>>> + Send + use<>
-    {
-        let prev = request.prev_log_id;
-        let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+    ) -> impl Future<Output = Result<AppendReply, RPCError<Types>>> + Send + use<> {
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
         let term = request.vote.leader_id().term;
+        let committed = request.leader_commit.map_or(0, |commit| commit.index + 1);
+        let check = self.check(self.acknowledged.required(term, self.target));
         let request = Request::Append(request.into());
         let answer = self.call(Purpose::Raft, &request, APPEND_TIMEOUT);
         let (odd, target, acknowledged) = (self.odd(), self.target, self.acknowledged.clone());
         async move {
-            let Response::Append(reply) = answer.await? else { return odd };
-            match (&reply, prev, last) {
-                (AppendReply::Success, _, Some(last)) => {
-                    acknowledged.note(term, target, last.index);
-                }
-                (AppendReply::Conflict, Some(prev), _)
-                    if acknowledged.is_lost(term, target, prev.index) =>
-                {
-                    let why = format!("server {target} has lost entry {}", prev.index);
-                    return Err(RPCError::Unreachable(Unreachable::from_string(why)));
-                }
-                _ => {}
+            let Response::Append(reply, held) = answer.await? else { return odd };
+            if matches!(reply, AppendReply::HigherVote(_)) {
+                // It follows another leader by now, who may have cut off what this one knows of.
+                return Ok(reply);
             }
-            Ok(reply.of(prev, last))
+            check.pass(held).await?;
+            if let (AppendReply::Success, Some(last)) = (&reply, last) {
+                let has = Held { next: last.index + 1, ..held };
+                acknowledged.note(term, target, has, committed);
+            }
+            Ok(reply)
         }
+    }
+
+    /// What an answer to what is asked next is held against.
+    fn check(&self, required: Option<Held>) -> Check {
+        let (target, transport) = (self.target, self.transport.clone());
+        Check { target, required, transport, acknowledged: self.acknowledged.clone() }
     }
 
     async fn send_snapshot(
@@ -168,6 +165,53 @@ impl Peer {
     }
 }
 
+/// Keeps the answers of a server that has lost its log from openraft, which would stop over them
+/// in a debug build and believe them in a release build.
+struct Check {
+    target: u64,
+    required: Option<Held>,
+    transport: Arc<dyn Transport>,
+    acknowledged: Arc<Acknowledged>,
+}
+
+impl Check {
+    async fn pass(self, held: Held) -> Result<(), RPCError<Types>> {
+        if !self.acknowledged.is_lost(self.target, self.required, held) {
+            return Ok(());
+        }
+        // It cannot know by itself; it is told as long as it is spoken to.
+        let (to, notice) = (NodeId(self.target), Request::Lost(held));
+        let _ = call(&*self.transport, to, Purpose::Raft, &notice, NOTICE_TIMEOUT).await;
+        let why = format!("server {to} has lost its log");
+        Err(RPCError::Unreachable(Unreachable::from_string(why)))
+    }
+}
+
+/// Queues a request before it returns; the future is its answer.
+fn call(
+    transport: &dyn Transport,
+    to: NodeId,
+    purpose: Purpose,
+    request: &Request,
+    within: Duration,
+) -> impl Future<Output = Result<Response, RPCError<Types>>> + Send + use<> {
+    let answer = transport.call(to, purpose, wire::encode(request), within);
+    async move {
+        let answer = answer.await.map_err(|error| match error {
+            CallError::NotSent(why) => RPCError::Unreachable(Unreachable::from_string(why)),
+            CallError::Lost(why) => RPCError::Network(NetworkError::from_string(why)),
+        })?;
+        match wire::decode(&answer) {
+            Ok(Response::Failed(why)) => {
+                let why = format!("server {to}: {why}");
+                Err(RPCError::Unreachable(Unreachable::from_string(why)))
+            }
+            Ok(response) => Ok(response),
+            Err(error) => Err(RPCError::Unreachable(Unreachable::new(&error))),
+        }
+    }
+}
+
 impl RaftNetworkV2<Types> for Peer {
     type SnapshotData = Bytes;
 
@@ -176,11 +220,9 @@ impl RaftNetworkV2<Types> for Peer {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        let request = Request::Append((&request).into());
-        match self.call(Purpose::Raft, &request, option.soft_ttl()).await? {
-            Response::Append(reply) => Ok(reply.response()),
-            _ => self.odd(),
-        }
+        let answer = timeout(option.soft_ttl(), self.append(&request)).await;
+        let late = |_| RPCError::Network(NetworkError::from_string("no answer in time"));
+        Ok(answer.map_err(late)??.response())
     }
 
     fn stream_append<'s, S>(
@@ -192,7 +234,13 @@ impl RaftNetworkV2<Types> for Peer {
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         // Requests are queued in the order in which they come, answers are given in that order.
-        let answers = input.map(|request| self.append(&request)).buffered(APPENDS_IN_FLIGHT);
+        let answers = input.map(|request| {
+            let prev = request.prev_log_id;
+            let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+            let answer = self.append(&request);
+            async move { Ok(answer.await?.of(prev, last)) }
+        });
+        let answers = answers.buffered(APPENDS_IN_FLIGHT);
         // After the first that did not succeed, those behind it mean nothing.
         let ending = stream::unfold(Some(Box::pin(answers)), |answers| async move {
             let mut answers = answers?;

@@ -13,7 +13,7 @@ use openraft::{ChangeMembers, EmptyNode, ReadPolicy};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::model::{Applied, NodeId, limits};
+use crate::model::{Applied, NodeId, Stamp, limits};
 use crate::replica::Writer;
 use crate::state::{Command, Outcome};
 use crate::telemetry::Metrics;
@@ -28,7 +28,7 @@ use super::machine::Machine;
 use super::network::{Network, Transport};
 use super::open::{Opened, open};
 use super::propose::Proposer;
-use super::snapshot::SnapshotStore;
+use super::reversion::Acknowledged;
 use super::status::Status;
 use super::types::Types;
 use super::upkeep::{Upkeep, take_snapshot};
@@ -42,12 +42,64 @@ pub struct Raft {
     inner: Arc<Inner>,
 }
 
+/// Files that are open, for a server that does not take part yet.
+pub struct Ready {
+    config: Config,
+    opened: Opened,
+}
+
+impl Ready {
+    /// Takes part with what is in the log. When this returns, the writer has everything that was
+    /// known to be committed. Raft runs until `shutdown`.
+    pub async fn run(
+        self,
+        writer: Writer,
+        transport: Arc<dyn Transport>,
+        metrics: &Metrics,
+    ) -> Result<Raft, OpenError> {
+        let Ready { config, opened } = self;
+        let clock = Arc::new(ClusterClock::default());
+        let replica = writer.replica();
+        let store = opened.snapshots.clone();
+        let machine = Machine::new(writer, store.clone(), clock.clone());
+        let acknowledged = Arc::new(Acknowledged::default());
+        let network = Network::new(transport, acknowledged.clone());
+        let settings = settings(&config)?;
+        let log = opened.log.clone();
+        let core = Core::new(config.id.0, Arc::new(settings), network, log.clone(), machine)
+            .await
+            .map_err(|error| OpenError::Raft(error.to_string()))?;
+        let status = statuses(&core, &replica, Gauges::new(metrics));
+        Upkeep {
+            core: core.clone(),
+            store,
+            pressure: opened.pressure.clone(),
+            status: status.clone(),
+            floor: config.snapshot_bytes,
+        }
+        .spawn();
+        let proposer = Proposer {
+            core: core.clone(),
+            replica,
+            clock,
+            pressure: opened.pressure.clone(),
+            room: Arc::new(Semaphore::new(limits::PROPOSALS_IN_FLIGHT)),
+            within: config.proposal_timeout,
+        };
+        let inbox = Inbox::new(core.clone(), opened);
+        let inner = Inner { config, core, proposer, inbox, acknowledged, log, status };
+        let raft = Raft { inner: Arc::new(inner) };
+        raft.lead_if_alone().await?;
+        Ok(raft)
+    }
+}
+
 struct Inner {
     config: Config,
     core: Core,
     proposer: Proposer,
     inbox: Inbox,
-    snapshots: SnapshotStore,
+    acknowledged: Arc<Acknowledged>,
     log: LogStore,
     status: watch::Receiver<Status>,
 }
@@ -78,42 +130,16 @@ impl Raft {
         transport: Arc<dyn Transport>,
         metrics: &Metrics,
     ) -> Result<Raft, OpenError> {
+        Raft::prepare(disk, config).await?.run(writer, transport, metrics).await
+    }
+
+    /// Opens the files, and finds out whether they are what this server has promised to hold.
+    pub async fn prepare(disk: Arc<dyn Disk>, config: Config) -> Result<Ready, OpenError> {
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&disk, &opening))
             .await
             .map_err(|error| OpenError::Raft(error.to_string()))??;
-        let Opened { log, pressure, snapshots: store } = opened;
-        let clock = Arc::new(ClusterClock::default());
-        let replica = writer.replica();
-        let machine = Machine::new(writer, store.clone(), clock.clone());
-        let network = Network::new(transport);
-        let settings = settings(&config)?;
-        let core = Core::new(config.id.0, Arc::new(settings), network, log.clone(), machine)
-            .await
-            .map_err(|error| OpenError::Raft(error.to_string()))?;
-        let gauges = Gauges::new(metrics);
-        let status = statuses(&core, &replica, gauges);
-        Upkeep {
-            core: core.clone(),
-            store: store.clone(),
-            pressure: pressure.clone(),
-            status: status.clone(),
-            floor: config.snapshot_bytes,
-        }
-        .spawn();
-        let proposer = Proposer {
-            core: core.clone(),
-            replica,
-            clock,
-            pressure: pressure.clone(),
-            room: Arc::new(Semaphore::new(limits::PROPOSALS_IN_FLIGHT)),
-            within: config.proposal_timeout,
-        };
-        let inbox = Inbox::new(core.clone(), store.clone(), pressure);
-        let inner = Inner { config, core, proposer, inbox, snapshots: store, log, status };
-        let raft = Raft { inner: Arc::new(inner) };
-        raft.lead_if_alone().await?;
-        Ok(raft)
+        Ok(Ready { config, opened })
     }
 
     /// A server that votes alone need not wait for a silence that only others could break.
@@ -229,6 +255,24 @@ impl Raft {
         asked.map_err(|fatal| MembershipError::Stopped(fatal.to_string()))
     }
 
+    /// Servers that this one has found to have lost what they acknowledged to it. They are given
+    /// nothing more, and their votes do not count for this one.
+    pub fn lost_servers(&self) -> Vec<NodeId> {
+        self.inner.acknowledged.lost()
+    }
+
+    /// Returns once another server has found that this one has lost what it acknowledged.
+    pub async fn until_lost(&self) {
+        if self.inner.inbox.lost().wait_for(|lost| *lost).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Cluster time on this server now, if it leads; else the state's, which stands still.
+    pub fn now(&self) -> Stamp {
+        self.inner.proposer.now()
+    }
+
     /// How this server stands, now and whenever it changes.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.inner.status.clone()
@@ -242,7 +286,7 @@ impl Raft {
 
     /// Writes a snapshot of the present state, and lets go of the log before it but for a tail.
     pub async fn snapshot_now(&self) -> Result<(), String> {
-        take_snapshot(&self.inner.core, &self.inner.snapshots).await
+        take_snapshot(&self.inner.core, self.inner.inbox.snapshots()).await
     }
 
     /// The index of the oldest entry that is still in the log.

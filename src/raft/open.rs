@@ -8,17 +8,19 @@ use super::config::Config;
 use super::disk::Disk;
 use super::error::OpenError;
 use super::log_store::LogStore;
+use super::mark::LogMark;
 use super::snapshot::SnapshotStore;
-use super::wal::{Pressure, Recovered, Wal};
+use super::wal::{self, Floors, Pressure, Recovered, Wal};
 
-const WAL: &str = "wal";
-const SNAPSHOTS: &str = "snapshots";
+pub(super) const WAL: &str = "wal";
+pub(super) const SNAPSHOTS: &str = "snapshots";
 const LOCK: &str = "lock";
 
 /// Holds the data directory against other processes.
 pub(super) type Lock = Box<dyn Send + Sync>;
 
 pub(super) struct Opened {
+    pub(super) incarnation: u64,
     pub(super) log: LogStore,
     pub(super) pressure: Arc<Pressure>,
     pub(super) snapshots: SnapshotStore,
@@ -35,13 +37,26 @@ pub(super) fn open(disk: &Arc<dyn Disk>, config: &Config) -> Result<Opened, Open
     let unusable = |source| OpenError::DataDir { path: dir.to_owned(), source };
     disk.sync_dir(dir).map_err(unusable)?;
     let snapshots = SnapshotStore::open(disk.clone(), &snapshot_dir)?;
-    let (wal, recovered) = Wal::open(disk.clone(), &wal_dir, config.segment_bytes)?;
+    let exists = wal::exists(&**disk, &wal_dir)?;
+    if let Some(LogMark { floor, .. }) = config.mark.filter(|_| !exists) {
+        let last = "nothing".to_owned();
+        return Err(OpenError::LogLost { dir: wal_dir, last, known: floor });
+    }
+    let mark = config.mark.unwrap_or_else(|| LogMark { incarnation: rand::random(), floor: 0 });
+    let marker = config.marker.clone();
+    let keep = move |floor| (marker.0)(LogMark { floor, ..mark });
+    let floors = Floors { known: mark.floor, keep: Box::new(keep) };
+    let (wal, recovered) = Wal::open_with(disk.clone(), &wal_dir, config.segment_bytes, floors)?;
     let reached = snapshots.newest().and_then(|newest| newest.meta.last_log_id);
-    check(&wal_dir, &recovered, reached.map(|id| id.index), config.floor)?;
+    check(&wal_dir, &recovered, reached.map(|id| id.index), mark.floor)?;
+    if config.mark.is_none() {
+        // Before the first vote: from here on a log that is missing was lost.
+        (config.marker.0)(mark).map_err(unusable)?;
+    }
     let pressure = wal.pressure();
     let log = LogStore::new(wal, recovered, lock)
         .map_err(|error| OpenError::Entries { dir: wal_dir, why: error.to_string() })?;
-    Ok(Opened { log, pressure, snapshots })
+    Ok(Opened { incarnation: mark.incarnation, log, pressure, snapshots })
 }
 
 /// Log and snapshot must meet, and reach together what this server is known to have held.

@@ -8,7 +8,7 @@ use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, RaftErr
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::model::{Applied, NodeId, limits};
+use crate::model::{Applied, NodeId, Stamp, limits};
 use crate::replica::Replica;
 use crate::state::{Command, Outcome, Proposal};
 
@@ -59,6 +59,15 @@ impl Proposer {
                 Err(Refusal::Other(error)) => return Err(error),
                 Ok(done) => return Ok(done),
             }
+        }
+    }
+
+    /// Cluster time, running where this server leads.
+    pub(super) fn now(&self) -> Stamp {
+        let state = self.replica.snapshot().stamp();
+        match self.leading() {
+            Ok(term) => self.clock.stamp(term, state, Instant::now()),
+            Err(_) => state,
         }
     }
 

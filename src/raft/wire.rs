@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, CodecError, PlainId, PlainVote};
+use super::reversion::Held;
 use super::types::{LogId, Types, position};
 use super::wal::Position;
 
@@ -22,17 +23,20 @@ pub(super) enum Request {
     PreVote(Ballot),
     Chunk(Chunk),
     Transfer(Transfer),
+    /// The receiver's log, which it has described so, lacks what the receiver acknowledged.
+    Lost(Held),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Response {
-    Append(AppendReply),
-    Vote(BallotReply),
+    Append(AppendReply, Held),
+    Vote(BallotReply, Held),
     /// The receiver's vote.
     Chunk(PlainVote),
     Transfer(TransferReply),
     /// Not handled, and why.
     Failed(String),
+    Noted,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +216,12 @@ impl From<&VoteResponse<Types>> for BallotReply {
             granted: response.vote_granted,
             last: plain(response.last_log_id.as_ref()),
         }
+    }
+}
+
+impl BallotReply {
+    pub(super) fn is_granted(&self) -> bool {
+        self.granted
     }
 }
 

@@ -12,8 +12,8 @@ use crate::state::{LEVEL, Settings};
 use crate::{consul, dns, etcd, files, net, presence, proxy};
 
 use super::file::{
-    BalanceSetting, DnsSection, File, FilesSection, ForwardSetting, HttpSection, ProtocolSetting,
-    RoleSetting, TemplateSection, UpstreamSection, WaitSection,
+    BalanceSetting, ClusterSection, DnsSection, File, FilesSection, ForwardSetting, HttpSection,
+    ProtocolSetting, RoleSetting, TemplateSection, UpstreamSection, WaitSection,
 };
 use super::load::ConfigError;
 use super::values::{Advertise, Listen};
@@ -144,6 +144,15 @@ fn members(
     if voters == 0 {
         return Err(ConfigError::setting("cluster.voters", "a cluster needs a voter"));
     }
+    let expect = section.expect.unwrap_or(1);
+    if expect == 0 || expect as usize > limits::SERVERS {
+        let message = format!("from 1 to {} servers are allowed", limits::SERVERS);
+        return Err(ConfigError::setting("cluster.expect", message));
+    }
+    if expect > 1 && join.is_empty() {
+        let message = format!("{expect} servers are expected, but cluster.join names none of them");
+        return Err(ConfigError::setting("cluster.expect", message));
+    }
     let presence_ttl = section.presence_ttl.map_or(PRESENCE_TTL, |period| period.0);
     if presence_ttl < Duration::from_secs(1) {
         return Err(ConfigError::setting("cluster.presence_ttl", "the least is 1s"));
@@ -165,14 +174,33 @@ fn members(
         bind,
         advertise,
         join: join.clone(),
+        expect,
         client_urls: file.http.advertise.clone(),
         insecure: section.insecure,
         settings: Settings { voters, standbys, ..Settings::default() },
         level: LEVEL,
-        pace: cluster::Pace::default(),
+        pace: pace(section)?,
         seams: cluster::Seams::default(),
     };
     Ok((cluster, presence))
+}
+
+fn pace(section: &ClusterSection) -> Result<cluster::Pace, ConfigError> {
+    let default = cluster::Pace::default();
+    let replace_after = section.replace_after.map_or(default.replace_after, |period| period.0);
+    let retire_after = section.retire_after.map_or(default.retire_after, |period| period.0);
+    if replace_after < Duration::from_secs(1) {
+        return Err(ConfigError::setting("cluster.replace_after", "the least is 1s"));
+    }
+    if retire_after < replace_after {
+        let message = format!(
+            "{} is less than cluster.replace_after ({}): a server is replaced before it is retired",
+            humantime::format_duration(retire_after),
+            humantime::format_duration(replace_after),
+        );
+        return Err(ConfigError::setting("cluster.retire_after", message));
+    }
+    Ok(cluster::Pace { replace_after, retire_after, ..default })
 }
 
 fn advertise(bind: SocketAddr, wanted: Option<Advertise>) -> Result<SocketAddr, ConfigError> {

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::cluster::deadlines::{Deadlines, Due, Moment, Subject, TICK, Verdict};
-use crate::model::{Health, LeaseId, NodeId, NodeName, Source};
-use crate::state::{CatalogOp, Command, NodeDef, Outcome, PRESENCE_CHECK, PRESENT, presence_check};
+use crate::cluster::duties::forget;
+use crate::model::{Health, LeaseId, NodeId, NodeName, Source, limits};
+use crate::state::{
+    CatalogOp, Command, KvCommand, NodeDef, Outcome, PRESENCE_CHECK, PRESENT, presence_check,
+};
 
 const TTL: Duration = Duration::from_secs(5);
 const LEASE: LeaseId = LeaseId(7);
@@ -134,4 +137,19 @@ async fn a_silent_node_is_lost_after_its_grace_unless_its_agent_speaks() {
     assert_eq!(deadlines.renew(Subject::Presence(AGENT), now), Verdict::Gone);
     assert_eq!(run(&mut deadlines, &mut now, grace + secs(5)), Due::default());
     assert_eq!(run(&mut deadlines, &mut now, grace * 3).lost, [AGENT]);
+}
+
+#[tokio::test]
+async fn what_is_old_is_forgotten_though_nothing_was_written_since() {
+    let cluster = Cluster::solo(NodeName::new("n1").unwrap());
+    let key = bytes::Bytes::from_static(b"k");
+    let set = KvCommand::Set { key: key.clone(), value: key.clone(), flags: 0, cas: None };
+    cluster.propose(Command::Kv(set)).await.unwrap();
+    cluster.propose(Command::Kv(KvCommand::Delete { key, cas: None })).await.unwrap();
+    let state = cluster.snapshot();
+    assert_eq!(forget(&state, state.stamp()), None, "the state's own time stands still");
+    let soon = state.stamp().plus(limits::TOMBSTONE_AGE / 2);
+    assert_eq!(forget(&state, soon), None);
+    let later = state.stamp().plus(limits::TOMBSTONE_AGE + Duration::from_secs(1));
+    assert!(matches!(forget(&state, later), Some(Command::Forget { .. })));
 }

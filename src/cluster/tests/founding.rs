@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::world::{Agent, World};
+use super::world::{Agent, World, until};
 use crate::cluster::asks::Introduction;
 use crate::cluster::founding::{Decision, Met, decide};
 use crate::cluster::server::quorum_silence;
@@ -17,27 +17,111 @@ fn addr(port: u16) -> SocketAddr {
     ([127, 0, 0, 1], port).into()
 }
 
-fn member(port: u16) -> Met {
-    let introduction = Introduction {
+pub(super) fn introduction(port: u16) -> Introduction {
+    Introduction {
         run: 7,
         cluster: 9,
         id: NodeId(1),
         addr: addr(port),
         wants_servers: true,
         others: vec![],
-    };
-    Met::Member(addr(port), introduction)
+        candidate: None,
+    }
+}
+
+fn member(port: u16) -> Met {
+    Met::Member(addr(port), introduction(port))
 }
 
 #[test]
 fn only_who_meets_nobody_but_itself_founds() {
-    assert_eq!(decide(vec![]), Decision::Found);
-    assert_eq!(decide(vec![Met::Myself, Met::Myself]), Decision::Found);
+    assert_eq!(decide(None, vec![]), Decision::Found);
+    assert_eq!(decide(None, vec![Met::Myself, Met::Myself]), Decision::Found);
     let nobody = || Met::Nobody("refused".to_owned());
-    assert!(matches!(decide(vec![Met::Myself, nobody()]), Decision::Wait(_)));
-    assert!(matches!(decide(vec![Met::Newcomer(addr(1))]), Decision::Wait(_)));
-    let joins = decide(vec![nobody(), Met::Newcomer(addr(1)), member(2)]);
+    assert!(matches!(decide(None, vec![Met::Myself, nobody()]), Decision::Wait(_)));
+    assert!(matches!(decide(None, vec![Met::Newcomer(addr(1), None)]), Decision::Wait(_)));
+    let joins = decide(None, vec![nobody(), Met::Newcomer(addr(1), None), member(2)]);
     assert!(matches!(joins, Decision::Join(at, _) if at == addr(2)));
+}
+
+/// Addresses where nobody listens right now.
+fn free(count: usize) -> Vec<SocketAddr> {
+    let bound = (0..count).map(|_| crate::net::bind_tcp("test", addr(0)).unwrap());
+    let bound: Vec<_> = bound.collect();
+    bound.iter().map(|listener| listener.local_addr().unwrap()).collect()
+}
+
+/// Servers that each expect `count`, and name all of them.
+fn expecting(world: &World, count: usize) -> Vec<crate::cluster::Config> {
+    let places = free(count);
+    let config = |n: usize| {
+        let mut config = world.server(&format!("s{n}"), &places);
+        (config.bind, config.advertise) = (places[n], places[n]);
+        config.expect = u32::try_from(count).unwrap();
+        config
+    };
+    (0..count).map(config).collect()
+}
+
+fn founded(agents: &[Agent]) -> Vec<u128> {
+    let clusters = agents.iter().map(|agent| agent.cluster.snapshot().identity().cluster);
+    clusters.filter(|cluster| *cluster != 0).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_expect_each_other_found_one_cluster_although_one_restarts() {
+    let world = World::new();
+    let configs = expecting(&world, 3);
+    let mut agents = Vec::new();
+    for config in configs.iter().take(2).rev() {
+        agents.push(Agent::start(config.clone()).await);
+    }
+    until("they know of each other", || {
+        agents.iter().all(|agent| {
+            let board = agent.life.board.entries();
+            board.iter().any(|(_, entry)| entry.text.contains("met 2 of 3 agents: s0, s1"))
+        })
+    })
+    .await;
+    assert!(founded(&agents).is_empty(), "two of three found nothing");
+    let restarted = agents.remove(0).stop().await;
+    agents.push(Agent::start(configs[2].clone()).await);
+    agents.push(Agent::start(restarted).await);
+    until("all vote", || agents.iter().all(|agent| agent.cluster.standing().voters.len() == 3))
+        .await;
+    let clusters = founded(&agents);
+    assert_eq!(clusters.len(), 3);
+    assert!(clusters.iter().all(|cluster| *cluster == clusters[0]), "{clusters:?}");
+    // A promise that was kept is no more than history; who is a member stays one.
+    let last = agents.remove(1).stop().await;
+    agents.push(Agent::start(last).await);
+    until("it is back", || agents[2].cluster.standing().synced).await;
+    assert_eq!(founded(&agents), clusters);
+    for agent in agents {
+        agent.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn servers_that_name_each_other_and_expect_nobody_say_what_to_do() {
+    let world = World::new();
+    let mut configs = expecting(&world, 2);
+    configs.iter_mut().for_each(|config| config.expect = 1);
+    let mut agents = Vec::new();
+    for config in configs {
+        agents.push(Agent::start(config).await);
+    }
+    until("both wait and say why", || {
+        agents.iter().all(|agent| {
+            let board = agent.life.board.entries();
+            board.iter().any(|(_, entry)| entry.text.contains("set cluster.expect"))
+        })
+    })
+    .await;
+    assert!(founded(&agents).is_empty());
+    for agent in agents {
+        agent.stop().await;
+    }
 }
 
 async fn begin(config: crate::cluster::Config) -> Result<Cluster, ClusterError> {
@@ -77,7 +161,7 @@ async fn a_lease_lives_while_it_is_kept_alive() {
         assert_eq!(agent.cluster.keep_alive(Beat::Lease(id)).await, Ok(Alive::For(ttl)));
         tokio::time::sleep(ttl / 2).await;
     }
-    super::world::until("expired", || agent.cluster.snapshot().lease(id).is_none()).await;
+    until("expired", || agent.cluster.snapshot().lease(id).is_none()).await;
     assert_eq!(agent.cluster.keep_alive(Beat::Lease(id)).await, Ok(Alive::Gone));
     agent.stop().await;
 }
@@ -106,6 +190,10 @@ async fn what_cannot_be_is_said_before_anything_begins() {
     let mut diskless = world.server("s1", &[]);
     diskless.data_dir = None;
     assert!(begin(diskless).await.err().unwrap().to_string().contains("data_dir"));
+
+    let mut nobody = world.server("s1", &[]);
+    nobody.expect = 3;
+    assert!(begin(nobody).await.err().unwrap().to_string().contains("cluster.expect"));
 
     let lost = world.edge("e1", &[]);
     assert!(begin(lost).await.err().unwrap().to_string().contains("cluster.join"));

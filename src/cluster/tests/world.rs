@@ -55,7 +55,9 @@ impl World {
             heartbeat: Duration::from_millis(100),
             election_min: Duration::from_millis(500),
             election_max: Duration::from_millis(900),
+            steady: Duration::from_millis(300),
             replace_after: Duration::from_secs(60),
+            ..Pace::default()
         };
         config
     }

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::member;
-use crate::identity::{Admitted, Authority, DataDir, Identity, IdentityError, Key, Pledge};
+use crate::identity::{
+    Admitted, Authority, DataDir, Identity, IdentityError, Key, Lost, Pledge, Promise,
+};
 use crate::model::{Digest, NodeId, NodeName, Role};
-use crate::raft::RealDisk;
+use crate::raft::{LogMark, RealDisk};
 
 fn data(path: &Path) -> DataDir {
     DataDir::new(Arc::new(RealDisk), path.to_owned())
@@ -32,9 +34,11 @@ fn an_identity_comes_back_and_no_other_is_taken() {
     assert_eq!(data.load_identity(&s1).unwrap().as_ref(), Some(&identity));
     identity.admitted = Some(Admitted { cluster: 3, node: NodeId(4), founder: false });
     identity.root = Some(Digest([0xd1; 32]));
-    identity.floor = u64::MAX;
-    identity.incarnation = u128::MAX;
-    identity.pledge = Some(Pledge { name: name("s0"), nonce: 5 });
+    identity.log = Some(LogMark { incarnation: u64::MAX, floor: u64::MAX });
+    let pledge = Some(Pledge { name: name("s0"), nonce: u128::MAX, round: 7 });
+    identity.promise = Promise { round: 8, pledge };
+    identity.lost = Some(Lost { cluster: u128::MAX, node: NodeId(2) });
+    identity.peers = vec![([127, 0, 0, 1], 8300).into()];
     data.store_identity(&identity).unwrap();
     assert_eq!(data.load_identity(&s1).unwrap().as_ref(), Some(&identity));
 

@@ -1,11 +1,11 @@
 //! One server: what was acknowledged is there after every restart.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
 use crate::model::{NodeId, limits};
-use crate::raft::{Config, OpenError, ProposeError, Raft, Role};
+use crate::raft::{Config, LogMark, Marker, OpenError, ProposeError, Raft, Role};
 use crate::replica::{self, Replica};
 use crate::state::{Outcome, Part};
 use crate::telemetry::Metrics;
@@ -141,10 +141,57 @@ async fn closed(keys: u64) -> TempDir {
 async fn a_lost_log_is_refused() {
     let dir = closed(3).await;
     let (writer, _) = replica::new(Part::Server);
-    let config = Config { floor: 1000, ..config(1, &dir) };
-    let opened = Raft::open(config, writer, Arc::new(Nowhere), &Metrics::default()).await;
+    let mark = Some(LogMark { incarnation: 1, floor: 1000 });
+    let marked = Config { mark, ..config(1, &dir) };
+    let opened = Raft::open(marked, writer, Arc::new(Nowhere), &Metrics::default()).await;
     let error = opened.err().unwrap();
     assert!(matches!(error, OpenError::LogLost { known: 1000, .. }), "{error}");
+
+    std::fs::remove_dir_all(dir.path().join("wal")).unwrap();
+    let (writer, _) = replica::new(Part::Server);
+    let mark = Some(LogMark { incarnation: 1, floor: 0 });
+    let marked = Config { mark, ..config(1, &dir) };
+    let opened = Raft::open(marked, writer, Arc::new(Nowhere), &Metrics::default()).await;
+    let error = opened.err().unwrap();
+    assert!(matches!(error, OpenError::LogLost { known: 0, .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_far_the_log_is_for_good_is_written_down_before_it_is_acknowledged() {
+    let dir = dir();
+    let marks: Arc<Mutex<Vec<LogMark>>> = Arc::default();
+    let seen = marks.clone();
+    let keep = move |mark| {
+        seen.lock().unwrap().push(mark);
+        Ok(())
+    };
+    let config = Config { marker: Marker(Arc::new(keep)), ..config(1, &dir) };
+    let (writer, _) = replica::new(Part::Server);
+    let opened = Raft::open(config.clone(), writer, Arc::new(Nowhere), &Metrics::default()).await;
+    let raft = opened.unwrap();
+    let first = marks.lock().unwrap().clone();
+    assert!(matches!(first.as_slice(), [LogMark { floor: 0, .. }]), "made: {first:?}");
+    raft.found().await.unwrap();
+    let (_, at) = raft.propose(found()).await.unwrap();
+    let last = *marks.lock().unwrap().last().unwrap();
+    assert!(last.floor >= 1 && last.floor <= at.index, "{last:?}");
+    // Enough for several segments.
+    let mut last_at = at;
+    for number in 0..40 {
+        let (_, at) = raft.propose(put(&format!("k{number}"), vec![7; 8 * 1024])).await.unwrap();
+        last_at = at;
+    }
+    let marks = marks.lock().unwrap().clone();
+    assert!(marks.is_sorted_by_key(|mark| mark.floor), "{marks:?}");
+    assert!(marks.iter().all(|mark| mark.incarnation == first[0].incarnation));
+    let last = marks.last().unwrap();
+    assert!(last.floor > 20 && last.floor <= last_at.index, "with each segment: {marks:?}");
+    raft.shutdown().await;
+    drop(raft);
+    let (writer, _) = replica::new(Part::Server);
+    let config = Config { mark: Some(*last), ..config };
+    let opened = Raft::open(config, writer, Arc::new(Nowhere), &Metrics::default()).await;
+    opened.unwrap().shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

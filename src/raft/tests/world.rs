@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::model::{LeaseId, NodeId, NodeName, Role};
 use crate::net::peer::{CallError, Purpose};
-use crate::raft::{Config, ProposeError, Raft, Status, Transport};
+use crate::raft::{Config, LogMark, Marker, ProposeError, Raft, Status, Transport};
 use crate::replica::{self, Replica};
 use crate::state::{Admission, Command, Founding, Part, Put, Settings};
 use crate::telemetry::Metrics;
@@ -126,10 +126,12 @@ pub struct Cluster {
     switch: Arc<Switch>,
     dirs: BTreeMap<u64, TempDir>,
     disks: BTreeMap<u64, Arc<Faulty>>,
+    /// What each server has written down about its log.
+    marks: BTreeMap<u64, Arc<Mutex<Option<LogMark>>>>,
     servers: BTreeMap<u64, Server>,
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Cluster {
     /// All are voters, and the state is founded.
@@ -137,8 +139,9 @@ impl Cluster {
         let here = Runtime::new().unwrap();
         let dirs = (1..=servers).map(|id| (id, dir())).collect();
         let disks = (1..=servers).map(|id| (id, Arc::default())).collect();
-        let mut cluster =
-            Cluster { here, switch: Arc::default(), dirs, disks, servers: BTreeMap::new() };
+        let marks = (1..=servers).map(|id| (id, Arc::default())).collect();
+        let (switch, servers_up) = (Arc::default(), BTreeMap::new());
+        let mut cluster = Cluster { here, switch, dirs, disks, marks, servers: servers_up };
         (1..=servers).for_each(|id| cluster.start(id));
         let first = cluster.raft(1);
         cluster.here.block_on(async {
@@ -154,7 +157,15 @@ impl Cluster {
 
     pub fn start(&mut self, id: u64) {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let config = config(id, &self.dirs[&id]);
+        let mark = self.marks[&id].clone();
+        // What was lost lies above the floor: nothing but the other servers can tell.
+        let known = mark.lock().unwrap().map(|mark| LogMark { floor: 0, ..mark });
+        let keep = move |now| {
+            *mark.lock().unwrap() = Some(now);
+            Ok(())
+        };
+        let marker = Marker(Arc::new(keep));
+        let config = Config { mark: known, marker, ..config(id, &self.dirs[&id]) };
         let port = Arc::new(Port { from: id, switch: self.switch.clone() });
         let (writer, replica) = replica::new(Part::Server);
         let metrics = Metrics::default();
@@ -254,6 +265,20 @@ impl Cluster {
     /// Takes everything from a server that was killed.
     pub fn wipe(&mut self, id: u64) {
         self.dirs.insert(id, dir());
+        self.marks.insert(id, Arc::default());
+    }
+
+    /// Takes the last frames from the log of a server that was killed, as if never written.
+    pub fn shorten(&mut self, id: u64, frames: usize) {
+        let wal = self.dirs[&id].path().join("wal");
+        let segments = std::fs::read_dir(&wal).unwrap().map(|file| file.unwrap().path());
+        let last = segments.filter(|path| path.extension().is_some_and(|e| e == "wal")).max();
+        let path = last.unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let starts = crate::raft::wal::frames(&bytes);
+        let from = starts[starts.len() - frames];
+        bytes[from..].fill(0);
+        std::fs::write(&path, bytes).unwrap();
     }
 
     /// Nothing goes to or comes from this server any more.

@@ -82,3 +82,16 @@ fn checksum(salt: u64, number: u64, len: u32, payload: &[u8]) -> u32 {
     hasher.update(payload);
     hasher.finalize()
 }
+
+/// Where the frames of a segment begin.
+#[cfg(test)]
+pub(in crate::raft) fn positions(segment: &[u8]) -> Vec<usize> {
+    let Ok(header) = super::segment::Header::decode(segment) else { return Vec::new() };
+    let mut at = super::segment::HEADER;
+    let mut starts = Vec::new();
+    while let Some(frame) = read(segment, at, header.salt) {
+        starts.push(at);
+        at = frame.next;
+    }
+    starts
+}

@@ -26,6 +26,8 @@ pub(super) struct Journal {
     spares: Spares,
     carried: Carried,
     next_frame: u64,
+    /// A segment was begun since the floor was last kept.
+    rolled: bool,
 }
 
 struct Current {
@@ -105,9 +107,18 @@ impl Journal {
             purged: recovered.purged,
         };
         let dir = dir.to_owned();
-        let sealed = sealed.collect();
-        let mut journal =
-            Journal { disk, dir, segment_size, current, sealed, spares, carried, next_frame };
+        let (sealed, rolled) = (sealed.collect(), false);
+        let mut journal = Journal {
+            disk,
+            dir,
+            segment_size,
+            current,
+            sealed,
+            spares,
+            carried,
+            next_frame,
+            rolled,
+        };
         journal.spares.prepare();
         Ok((journal, recovered))
     }
@@ -158,6 +169,21 @@ impl Journal {
         self.spares.is_short() && self.current.at > self.current.size / 2
     }
 
+    /// The index behind which this log can never fall again, where it is time to write that down:
+    /// `kept` is what was written down last.
+    pub(super) fn floor_due(&self, kept: u64) -> Option<u64> {
+        // Truncation never reaches what is committed. A log's entry 1 is its founder's, who was
+        // alone with it, so that it is committed wherever it comes.
+        let first = self.current.last_index.map_or(0, |last| last.min(1));
+        let reached = self.carried.committed.map_or(0, |committed| committed.index).max(first);
+        ((self.rolled || kept == 0) && reached > kept).then_some(reached)
+    }
+
+    /// The floor has been written down.
+    pub(super) fn floor_kept(&mut self) {
+        self.rolled = false;
+    }
+
     fn roll(&mut self, needed: usize) -> Result<(), WalError> {
         let header = Header {
             sequence: self.current.header.sequence + 1,
@@ -167,6 +193,7 @@ impl Journal {
         let size = (segment::HEADER + needed).max(self.segment_size);
         let next =
             begin(&*self.disk, &self.dir, &mut self.spares, header, size, self.segment_size)?;
+        self.rolled = true;
         let before = std::mem::replace(&mut self.current, next);
         self.sealed.push_back(Sealed {
             sequence: before.header.sequence,

@@ -17,6 +17,9 @@ mod tests;
 mod writer;
 
 pub use error::WalError;
+#[cfg(test)]
+pub(super) use frame::positions as frames;
 pub use record::{Position, Record};
 pub use replay::Recovered;
-pub use writer::{Done, Pressure, Wal};
+pub(super) use segment::exists;
+pub use writer::{Done, Floors, Pressure, Wal};

@@ -5,6 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::disk::Disk;
+use super::error::WalError;
+
 /// Room that the header takes; frames begin behind it.
 pub(super) const HEADER: usize = 64;
 const MAGIC: &[u8; 8] = b"rmrawal\0";
@@ -79,6 +82,12 @@ pub(super) fn path(dir: &Path, sequence: u64) -> PathBuf {
 pub(super) fn sequence(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
     if digits.len() == 20 { digits.parse().ok() } else { None }
+}
+
+/// Whether there is a log in a directory, however much of it.
+pub(in crate::raft) fn exists(disk: &dyn Disk, dir: &Path) -> Result<bool, WalError> {
+    let names = disk.list(dir).map_err(WalError::io("list", dir))?;
+    Ok(names.iter().any(|name| sequence(name).is_some()))
 }
 
 /// A file that is ready to become the segment `sequence`.

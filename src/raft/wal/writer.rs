@@ -30,6 +30,33 @@ struct Operation {
     done: Option<Done>,
 }
 
+/// Where it is written down how far the log has come for good.
+pub struct Floors {
+    /// What was written down last.
+    pub known: u64,
+    /// Makes a floor durable; called from the writer's thread.
+    pub keep: Box<dyn FnMut(u64) -> io::Result<()> + Send>,
+}
+
+impl Floors {
+    fn none() -> Floors {
+        Floors { known: u64::MAX, keep: Box::new(|_| Ok(())) }
+    }
+
+    /// What fails is tried again with the next batch: a floor that is too low is merely of less
+    /// use, and no reason for the log to fail.
+    fn follow(&mut self, journal: &mut Journal) {
+        let Some(floor) = journal.floor_due(self.known) else { return };
+        match (self.keep)(floor) {
+            Ok(()) => {
+                self.known = floor;
+                journal.floor_kept();
+            }
+            Err(error) => tracing::warn!(%error, floor, "cannot write down how far the log is"),
+        }
+    }
+}
+
 /// How the log stands, for whoever decides what may still be written.
 #[derive(Debug, Default)]
 pub struct Pressure {
@@ -67,13 +94,23 @@ impl Wal {
         dir: &Path,
         segment_size: usize,
     ) -> Result<(Wal, Recovered), WalError> {
+        Wal::open_with(disk, dir, segment_size, Floors::none())
+    }
+
+    /// The same, and writes down how far the log has come.
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        segment_size: usize,
+        floors: Floors,
+    ) -> Result<(Wal, Recovered), WalError> {
         let (journal, recovered) = Journal::open(disk, dir, segment_size)?;
         let (queue, operations) = channel();
         let pressure = Arc::new(Pressure::default());
         let shown = pressure.clone();
         let thread = std::thread::Builder::new()
             .name("wal".to_owned())
-            .spawn(move || run(journal, &operations, &shown))
+            .spawn(move || run(journal, floors, &operations, &shown))
             .map_err(WalError::io("start the writer of", dir))?;
         let open = Mutex::new(Some(Writer { queue, thread }));
         Ok((Wal { open, pressure }, recovered))
@@ -131,7 +168,12 @@ fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the log is closed")
 }
 
-fn run(mut journal: Journal, operations: &Receiver<Operation>, pressure: &Pressure) {
+fn run(
+    mut journal: Journal,
+    mut floors: Floors,
+    operations: &Receiver<Operation>,
+    pressure: &Pressure,
+) {
     while let Some(batch) = next_batch(&mut journal, operations, pressure) {
         let mut records = Vec::new();
         let mut waiting = Vec::new();
@@ -143,6 +185,7 @@ fn run(mut journal: Journal, operations: &Receiver<Operation>, pressure: &Pressu
             Ok(bytes) => {
                 pressure.written.fetch_add(bytes as u64, Ordering::Relaxed);
                 pressure.full.store(journal.is_full(), Ordering::Relaxed);
+                floors.follow(&mut journal);
                 waiting.into_iter().for_each(|done| done(Ok(())));
             }
             Err(error) => return fail(&error, waiting, operations),

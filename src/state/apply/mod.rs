@@ -8,10 +8,10 @@ mod members;
 
 use crate::model::Applied;
 
+use super::State;
 use super::change::{Change, Changes};
 use super::command::{Command, Outcome, Proposal, Refusal};
 use super::rows::Identity;
-use super::State;
 use draft::Draft;
 
 impl State {

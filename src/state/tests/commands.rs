@@ -178,16 +178,14 @@ fn put_check() -> impl Strategy<Value = CatalogOp> {
 pub fn admission() -> impl Strategy<Value = Admission> {
     let role = one_of(&[Role::Server, Role::Edge, Role::Edge]);
     let of = (one_of(&NODES), 1..6u128, role, 8300..8302u16, 1..3u32);
-    of.prop_map(|(name, nonce, role, port, level)| {
-        Admission {
-            name: NodeName::new(name).unwrap(),
-            nonce,
-            role,
-            peer_addr: ([127, 0, 0, 1], port).into(),
-            client_urls: Vec::new(),
-            version: "1".to_owned(),
-            level,
-        }
+    of.prop_map(|(name, nonce, role, port, level)| Admission {
+        name: NodeName::new(name).unwrap(),
+        nonce,
+        role,
+        peer_addr: ([127, 0, 0, 1], port).into(),
+        client_urls: Vec::new(),
+        version: "1".to_owned(),
+        level,
     })
 }
 

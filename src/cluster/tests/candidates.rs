@@ -1,0 +1,272 @@
+//! Candidates in every order: restarts, lost messages, one-way links, and never two foundings.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use crate::cluster::founding::{Candidate, Decision, Met, decide};
+use crate::identity::Promise;
+use crate::model::NodeName;
+
+fn name(agent: usize) -> NodeName {
+    NodeName::new(&format!("n{agent}")).unwrap()
+}
+
+fn addr(agent: usize) -> std::net::SocketAddr {
+    ([127, 0, 0, 1], 1000 + u16::try_from(agent).unwrap()).into()
+}
+
+/// What an agent says of itself.
+#[derive(Debug, Clone)]
+enum Said {
+    Candidate(Candidate),
+    Member,
+}
+
+#[derive(Debug)]
+struct Agent {
+    /// What a restart finds.
+    durable: Candidate,
+    founded: bool,
+    joined: bool,
+    /// Decided, and not yet durable, let alone said.
+    pending: Option<Decision>,
+    /// The answers of the look that is under way.
+    look: BTreeMap<usize, Said>,
+}
+
+/// One thing that can happen next.
+#[derive(Debug, Clone)]
+enum Event {
+    /// Begins to look, and forgets a look that was under way.
+    Look(usize),
+    /// An agent is asked by another now; its answer arrives whenever `Hear` says.
+    Ask(usize, usize),
+    /// The oldest answer on its way to an agent arrives, or any later one first.
+    Hear(usize, usize),
+    Lose(usize, usize),
+    /// Decides on what it has heard.
+    Decide(usize),
+    /// What was decided is durable, and from now on it is said.
+    Sync(usize),
+    /// Restarts: what is pending is lost, or has just become durable.
+    Restart(usize, bool),
+    /// Whether the first reaches the second.
+    Link(usize, usize, bool),
+}
+
+struct World {
+    agents: Vec<Agent>,
+    /// Answers under way to each agent, from earlier looks too.
+    answers: Vec<Vec<(usize, Said)>>,
+    cut: BTreeMap<(usize, usize), bool>,
+    foundings: usize,
+}
+
+impl World {
+    fn new(agents: usize, expect: u32) -> World {
+        let agent = |n| Agent {
+            durable: Candidate {
+                name: name(n),
+                nonce: 100 + n as u128,
+                expect,
+                promise: Promise::default(),
+            },
+            founded: false,
+            joined: false,
+            pending: None,
+            look: BTreeMap::new(),
+        };
+        let answers = (0..agents).map(|_| Vec::new()).collect();
+        let agents = (0..agents).map(agent).collect();
+        World { agents, answers, cut: BTreeMap::new(), foundings: 0 }
+    }
+
+    fn said(&self, agent: usize) -> Said {
+        let agent = &self.agents[agent];
+        if agent.founded || agent.joined {
+            Said::Member
+        } else {
+            Said::Candidate(agent.durable.clone())
+        }
+    }
+
+    fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.cut.get(&(from, to)).copied().unwrap_or_default()
+    }
+
+    fn ask(&mut self, from: usize, to: usize) {
+        if from != to && !self.is_cut(from, to) {
+            let said = self.said(to);
+            self.answers[from].push((to, said));
+        }
+    }
+
+    fn decide(&mut self, agent: usize) {
+        let me = &self.agents[agent];
+        if me.founded || me.joined || me.pending.is_some() {
+            return;
+        }
+        let others = (0..self.agents.len()).filter(|other| *other != agent);
+        let met = others.map(|other| match me.look.get(&other) {
+            None => Met::Nobody("silent".to_owned()),
+            Some(Said::Candidate(candidate)) => Met::Newcomer(addr(other), Some(candidate.clone())),
+            Some(Said::Member) => Met::Member(addr(other), super::founding::introduction(1)),
+        });
+        let decision = decide(Some(&me.durable), met.collect());
+        self.agents[agent].pending = Some(decision);
+    }
+
+    fn sync(&mut self, agent: usize) {
+        let me = &mut self.agents[agent];
+        match me.pending.take() {
+            Some(Decision::Promise(promise)) => {
+                assert!(promise.round > me.durable.promise.round, "rounds only rise");
+                me.durable.promise = promise;
+            }
+            Some(Decision::Found) => {
+                me.founded = true;
+                self.foundings += 1;
+            }
+            Some(Decision::Join(..)) => me.joined = true,
+            Some(Decision::Wait(_)) | None => {}
+        }
+    }
+
+    fn happen(&mut self, event: &Event) {
+        match *event {
+            Event::Look(agent) => self.agents[agent].look.clear(),
+            Event::Ask(from, to) => self.ask(from, to),
+            Event::Hear(agent, which) => {
+                let count = self.answers[agent].len();
+                if count > 0 {
+                    let (from, said) = self.answers[agent].remove(which % count);
+                    self.agents[agent].look.insert(from, said);
+                }
+            }
+            Event::Lose(agent, which) => {
+                let count = self.answers[agent].len();
+                if count > 0 {
+                    self.answers[agent].remove(which % count);
+                }
+            }
+            Event::Decide(agent) => self.decide(agent),
+            Event::Sync(agent) => self.sync(agent),
+            Event::Restart(agent, durable) => {
+                if durable {
+                    self.sync(agent);
+                }
+                self.agents[agent].pending = None;
+                self.agents[agent].look.clear();
+            }
+            Event::Link(from, to, cut) => drop(self.cut.insert((from, to), cut)),
+        }
+        assert!(self.foundings <= 1, "two clusters");
+    }
+
+    /// Everybody runs and can talk, one after the other.
+    fn heal(&mut self) {
+        self.cut.clear();
+        for _ in 0..8 * self.agents.len() {
+            for agent in 0..self.agents.len() {
+                self.happen(&Event::Look(agent));
+                self.answers[agent].clear();
+                for other in 0..self.agents.len() {
+                    self.happen(&Event::Ask(agent, other));
+                    self.happen(&Event::Hear(agent, 0));
+                }
+                self.happen(&Event::Sync(agent));
+                self.happen(&Event::Decide(agent));
+                self.happen(&Event::Sync(agent));
+            }
+        }
+        assert_eq!(self.foundings, 1, "one cluster once everybody can talk");
+        let settled = self.agents.iter().all(|agent| agent.founded || agent.joined);
+        assert!(settled, "everybody belongs to it: {:?}", self.agents);
+    }
+}
+
+fn event(agents: usize) -> impl Strategy<Value = Event> {
+    let one = 0..agents;
+    let two = (0..agents, 0..agents);
+    prop_oneof![
+        2 => one.clone().prop_map(Event::Look),
+        12 => two.clone().prop_map(|(from, to)| Event::Ask(from, to)),
+        12 => (one.clone(), 0..8usize).prop_map(|(agent, which)| Event::Hear(agent, which)),
+        2 => (one.clone(), 0..8usize).prop_map(|(agent, which)| Event::Lose(agent, which)),
+        8 => one.clone().prop_map(Event::Decide),
+        8 => one.clone().prop_map(Event::Sync),
+        1 => (one.clone(), any::<bool>()).prop_map(|(agent, kept)| Event::Restart(agent, kept)),
+        2 => (two, any::<bool>()).prop_map(|((from, to), cut)| Event::Link(from, to, cut)),
+    ]
+}
+
+/// How many candidates there are, how many are expected, and what happens to them.
+fn story() -> impl Strategy<Value = (usize, u32, Vec<Event>)> {
+    let sizes = (3usize..=5).prop_flat_map(|agents| {
+        let least = agents / 2 + 1;
+        (Just(agents), least.max(3)..=agents)
+    });
+    sizes.prop_flat_map(|(agents, expect)| {
+        let expect = u32::try_from(expect).unwrap();
+        (Just(agents), Just(expect), prop::collection::vec(event(agents), 0..400))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn never_two_clusters_and_one_in_the_end((agents, expect, events) in story()) {
+        let mut world = World::new(agents, expect);
+        for event in &events {
+            world.happen(event);
+        }
+        world.heal();
+    }
+}
+
+fn candidate(agent: usize) -> Candidate {
+    Candidate {
+        name: name(agent),
+        nonce: 100 + agent as u128,
+        expect: 3,
+        promise: Promise::default(),
+    }
+}
+
+fn met(candidates: &[Candidate]) -> Vec<Met> {
+    candidates.iter().map(|one| Met::Newcomer(addr(1), Some(one.clone()))).collect()
+}
+
+fn why(decision: Decision) -> String {
+    match decision {
+        Decision::Wait(why) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_is_said() {
+    let me = candidate(1);
+    assert!(why(decide(Some(&me), met(&[candidate(2)]))).contains("met 2 of 3 agents: n1, n2"));
+    let namesake = Candidate { nonce: 7, ..candidate(2) };
+    let said = why(decide(Some(&me), met(&[candidate(2), namesake])));
+    assert!(said.contains("two agents are called n2"), "{said}");
+    let other = Candidate { expect: 5, ..candidate(3) };
+    let said = why(decide(Some(&me), met(&[candidate(2), other])));
+    assert!(said.contains("cluster.expect is 5 at n3 and 3 here"), "{said}");
+    let many: Vec<Candidate> = (2..7).map(candidate).collect();
+    assert!(why(decide(Some(&me), met(&many))).contains("more than half"));
+    let simple = vec![Met::Newcomer(addr(2), None)];
+    assert!(why(decide(Some(&me), simple.clone())).contains("no cluster.expect"));
+    let said = why(decide(None, simple));
+    assert!(said.contains("set cluster.expect") && said.contains("empty cluster.join"), "{said}");
+}
+
+#[test]
+fn the_same_agent_behind_two_names_counts_once() {
+    let me = candidate(1);
+    let twice = met(&[candidate(2), candidate(2), candidate(1)]);
+    assert!(why(decide(Some(&me), twice)).contains("met 2 of 3"));
+}
