@@ -1,4 +1,4 @@
-//! The data directory's files about who this agent is: `identity`, its key and chain, the authority.
+//! The data directory's files about who this agent is: `identity`, key and chain, the authority.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Join tokens, the cluster's authority, certificates and how they are judged; identity and keys on disk.
+//! Join tokens, the cluster's authority, certificates and how they are judged; what is on disk.
 //!
 //! Nothing here opens a socket or speaks TLS, and time is an argument everywhere. The chain of
 //! trust: a *root* key, pinned by members, certifies a *signing* key, which signs the *leaves* of

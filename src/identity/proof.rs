@@ -1,4 +1,4 @@
-//! How a joiner shows that it holds a token's secret: a signature tied to one connection and one key.
+//! How a joiner shows that it holds a token's secret: a signature tied to a connection and a key.
 
 use super::IdentityError;
 use super::key::{Key, is_signed};

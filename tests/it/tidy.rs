@@ -380,6 +380,7 @@ fn the_top_level_holds_the_product_only() {
         "LICENSE",
         "NOTICE",
         "scripts",
+        "patches",
         "target",
     ];
     for entry in fs::read_dir(root()).unwrap() {

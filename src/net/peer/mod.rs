@@ -78,8 +78,9 @@ pub enum CallError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused(pub String);
 
-/// Answers calls of the caller given. It is called in the order in which the peer called, and the future it gives is
-/// polled once before the next call is looked at; from there on, calls run side by side.
+/// Answers calls of the caller given. It is called in the order in which the peer called, and the
+/// future it gives is polled once before the next call is looked at; from there on, calls run side
+/// by side.
 pub type Handler = std::sync::Arc<
     dyn Fn(Caller, Bytes) -> BoxFuture<'static, Result<Bytes, Refused>> + Send + Sync,
 >;
