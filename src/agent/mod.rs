@@ -1,6 +1,7 @@
 //! Builds the agent bottom-up from its config, starts it, and stops it in reverse.
 
 pub mod config;
+mod exposed;
 mod listeners;
 mod scratch;
 mod signals;
@@ -15,7 +16,8 @@ use crate::lifecycle::{Gate, Life};
 use crate::net::http::Requests;
 use crate::presence::{self, Presence};
 use crate::telemetry::Metrics;
-use crate::{consul, dns, etcd, files, proxy, web};
+use crate::web::Listener;
+use crate::{consul, dns, etcd, files, net, proxy, web};
 
 use config::Resolved;
 use listeners::Listeners;
@@ -34,7 +36,7 @@ pub struct Agent {
     /// What clients talk to: ends first.
     fronts: Life,
     presence: Presence,
-    listeners: Vec<(&'static str, Vec<SocketAddr>)>,
+    listeners: Vec<Listener>,
 }
 
 /// Runs the agent's future on a runtime of its own.
@@ -70,8 +72,8 @@ impl Agent {
             ..Life::default()
         };
         let metrics = Metrics::default();
-        let peer = resolved.cluster.advertise;
-        let http = Listeners::bind(resolved.http, &core)?;
+        let (peer, peer_insecure) = (resolved.cluster.advertise, resolved.cluster.is_exposed());
+        let http = Listeners::bind(resolved.http, &metrics)?;
 
         let cluster = cluster::start(resolved.cluster, core.clone(), &metrics).await?;
         let presence =
@@ -81,11 +83,13 @@ impl Agent {
             proxy::start(resolved.proxy, cluster.clone(), fronts.clone(), &metrics).await?;
         files::start(resolved.files, &cluster, &fronts, &metrics)?;
 
-        let mut listeners = vec![("HTTP", http.addresses())];
-        listeners.push(("DNS", dns.addrs));
-        listeners.push(("agents", vec![peer]));
-        listeners.push(("upstreams", upstreams.addresses().to_vec()));
-        listeners.retain(|(_, addresses)| !addresses.is_empty());
+        let mut listeners: Vec<Listener> = http.shown().collect();
+        listeners.extend(dns.addrs.iter().map(|addr| in_clear("dns", *addr)));
+        for (i, addr) in upstreams.addresses().iter().enumerate() {
+            listeners.push(in_clear(&format!("upstreams[{i}]"), *addr));
+        }
+        exposed::announce(&listeners, &core.board, &metrics);
+        listeners.push(Listener::new("cluster", peer.to_string(), peer_insecure));
 
         let requests = Requests::new(&metrics);
         let pages = web::Parts {
@@ -112,7 +116,7 @@ impl Agent {
     }
 
     /// What this agent listens on, by purpose.
-    pub fn listeners(&self) -> &[(&'static str, Vec<SocketAddr>)] {
+    pub fn listeners(&self) -> &[Listener] {
         &self.listeners
     }
 
@@ -138,4 +142,9 @@ impl Agent {
         }
         tracing::info!("stopped");
     }
+}
+
+/// A listener of something that has no TLS.
+fn in_clear(name: &str, addr: SocketAddr) -> Listener {
+    Listener::new(name, addr.to_string(), !net::is_loopback(addr))
 }

@@ -1,5 +1,6 @@
 //! Asks an agent over its public HTTP API, and says what a person can do when that fails.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -8,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Failure, Result};
 use crate::model::limits;
-use crate::net::{Trust, client_tls};
+use crate::net::{ClientFiles, tls_trouble};
 
 const DEFAULT: &str = "127.0.0.1:8500";
 const DEFAULT_PORT: u16 = 8500;
@@ -18,15 +19,25 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 #[derive(clap::Args, Clone)]
 pub(super) struct ApiArgs {
-    /// The agent to ask [env: REMORA_HTTP_ADDR, then CONSUL_HTTP_ADDR] [default: 127.0.0.1:8500]
+    /// The agent to ask: host:port, https://host:port or unix:/path
+    /// [env: REMORA_HTTP_ADDR, then CONSUL_HTTP_ADDR] [default: 127.0.0.1:8500]
     #[arg(long, value_name = "ADDR")]
     http_addr: Option<String>,
+    /// Certificates of the authorities that the agent's may come from, PEM [default: the system's]
+    /// [env: REMORA_CACERT, then CONSUL_CACERT]
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Certificate to show to the agent, PEM [env: REMORA_CLIENT_CERT, then CONSUL_CLIENT_CERT]
+    #[arg(long, value_name = "FILE")]
+    cert_file: Option<PathBuf>,
+    /// Its key, PEM [env: REMORA_CLIENT_KEY, then CONSUL_CLIENT_KEY]
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
 }
 
 /// One agent.
 pub(super) struct Api {
-    /// Without a slash at its end.
-    base: String,
+    place: Place,
     client: reqwest::Client,
     runtime: tokio::runtime::Runtime,
 }
@@ -35,34 +46,73 @@ pub(super) struct Api {
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
-    base: String,
+    shown: String,
 }
+
+/// A setting of the environment; an empty one is none.
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A file that a flag names, else the first of the variables that is set; and which it was.
+fn named_file(flag: &str, given: Option<&PathBuf>, variables: [&str; 2]) -> Option<NamedFile> {
+    let from = |name: &str| set(name).map(|value| (name.to_owned(), PathBuf::from(value)));
+    let given = given.map(|file| (flag.to_owned(), file.clone()));
+    given.or_else(|| variables.into_iter().find_map(from))
+}
+
+type NamedFile = (String, PathBuf);
 
 impl ApiArgs {
     pub(super) fn open(&self) -> Result<Api> {
-        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let address = self
             .http_addr
             .clone()
             .or_else(|| set("REMORA_HTTP_ADDR"))
             .or_else(|| set("CONSUL_HTTP_ADDR"))
             .unwrap_or_else(|| DEFAULT.to_owned());
-        Api::open(&address)
+        let files = self.client_files().map_err(|error| Failure::usage(anyhow!(error)))?;
+        let ssl = set("CONSUL_HTTP_SSL").is_some_and(|value| is_true(&value));
+        Api::open(&address, ssl, &files)
+    }
+
+    fn client_files(&self) -> std::result::Result<ClientFiles, String> {
+        let ca = self.ca_file.as_ref();
+        let ca = named_file("--ca-file", ca, ["REMORA_CACERT", "CONSUL_CACERT"]);
+        let cert = self.cert_file.as_ref();
+        let cert = named_file("--cert-file", cert, ["REMORA_CLIENT_CERT", "CONSUL_CLIENT_CERT"]);
+        let key = self.key_file.as_ref();
+        let key = named_file("--key-file", key, ["REMORA_CLIENT_KEY", "CONSUL_CLIENT_KEY"]);
+        let pair = match (cert, key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some([cert, key]),
+            (Some((name, _)), None) => return Err(format!("{name} needs --key-file beside it")),
+            (None, Some((name, _))) => return Err(format!("{name} needs --cert-file beside it")),
+        };
+        Ok(ClientFiles { ca, pair })
     }
 }
 
+/// What Consul's clients take for true.
+fn is_true(value: &str) -> bool {
+    ["1", "t", "true"].iter().any(|word| value.eq_ignore_ascii_case(word))
+}
+
 impl Api {
-    pub(super) fn open(address: &str) -> Result<Api> {
-        let base = base(address).map_err(|error| Failure::usage(anyhow!(error)))?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(client_tls(Trust::System).context("cannot set up TLS")?)
+    /// `ssl`: an address without a scheme means https.
+    fn open(address: &str, ssl: bool, files: &ClientFiles) -> Result<Api> {
+        let place = place(address, ssl).map_err(|error| Failure::usage(anyhow!(error)))?;
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(files.config().map_err(Failure::usage)?)
             .no_proxy()
             .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .build()
-            .context("cannot set up the HTTP client")?;
+            .timeout(ANSWER);
+        if let Some(socket) = &place.socket {
+            builder = builder.unix_socket(socket.clone());
+        }
+        let client = builder.build().context("cannot set up the HTTP client")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Api { base, client, runtime })
+        Ok(Api { place, client, runtime })
     }
 
     /// `path` with its query, encoded.
@@ -79,7 +129,7 @@ impl Api {
     }
 
     fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Reply> {
-        let url = format!("{}{path}", self.base);
+        let (url, shown) = (format!("{}{path}", self.place.base), &self.place.shown);
         let asked = async {
             let mut answer = self.client.request(method, url).body(body).send().await?;
             let mut body = Vec::new();
@@ -92,12 +142,12 @@ impl Api {
             Ok((answer.status(), body))
         };
         let (status, body) =
-            self.runtime.block_on(asked).map_err(|error| unanswered(&self.base, &error))?;
+            self.runtime.block_on(asked).map_err(|error| unanswered(shown, &error))?;
         if body.len() > limits::CLI_ANSWER {
             let most = limits::CLI_ANSWER;
-            return Err(anyhow!("the answer of {} has more than {most} bytes", self.base).into());
+            return Err(anyhow!("the answer of {shown} has more than {most} bytes").into());
         }
-        Ok(Reply { status, body, base: self.base.clone() })
+        Ok(Reply { status, body, shown: shown.clone() })
     }
 }
 
@@ -108,7 +158,7 @@ impl Reply {
             return Ok(self);
         }
         let said = String::from_utf8_lossy(&self.body);
-        let (base, status) = (&self.base, self.status);
+        let (base, status) = (&self.shown, self.status);
         match said.trim() {
             "" => Err(anyhow!("the agent at {base} answers {status}").into()),
             said => Err(anyhow!("the agent at {base} answers {status}: {said}").into()),
@@ -116,7 +166,7 @@ impl Reply {
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        let what = || format!("the answer of {} is not what was expected", self.base);
+        let what = || format!("the answer of {} is not what was expected", self.shown);
         Ok(serde_json::from_slice(&self.body).with_context(what)?)
     }
 }
@@ -125,6 +175,13 @@ fn unanswered(base: &str, error: &reqwest::Error) -> Failure {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
+    }
+    if let Some(trouble) = tls_trouble(error) {
+        return anyhow!(
+            "no trust between this command and the agent at {base}: {trouble}{}",
+            advice(&trouble)
+        )
+        .into();
     }
     if error.is_connect() {
         return anyhow!(
@@ -139,18 +196,53 @@ fn unanswered(base: &str, error: &reqwest::Error) -> Failure {
     anyhow!("asking the agent at {base} failed: {cause}").into()
 }
 
-/// `host:port`, with or without `http://`, into the beginning of a URL.
-fn base(address: &str) -> std::result::Result<String, String> {
+/// What a person can do about what TLS said.
+fn advice(trouble: &str) -> &'static str {
+    if trouble.contains("UnknownIssuer") {
+        "; --ca-file names the authority that the agent's certificate comes from"
+    } else if trouble.contains("CertificateRequired") || trouble.contains("UnknownCA") {
+        "; the agent wants a certificate of its authority: --cert-file and --key-file"
+    } else {
+        ""
+    }
+}
+
+/// Where an agent is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// The beginning of its URLs, without a slash at the end.
+    base: String,
+    /// How a person knows it.
+    shown: String,
+    socket: Option<PathBuf>,
+}
+
+/// `host:port`, with or without a scheme, or a unix socket. `ssl`: no scheme means https.
+fn place(address: &str, ssl: bool) -> std::result::Result<Place, String> {
+    let Some(path) = address.trim().strip_prefix("unix:") else {
+        let base = base(address, if ssl { "https" } else { "http" })?;
+        return Ok(Place { shown: base.clone(), base, socket: None });
+    };
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if !path.starts_with('/') {
+        return Err(format!("{address:?}: a unix socket is written like unix:/run/remora.sock"));
+    }
+    let (base, shown) = ("http://localhost".to_owned(), format!("unix:{path}"));
+    Ok(Place { base, shown, socket: Some(PathBuf::from(path)) })
+}
+
+/// `host:port`, with or without its scheme, into the beginning of a URL.
+fn base(address: &str, scheme: &str) -> std::result::Result<String, String> {
     let address = address.trim().trim_end_matches('/');
     let with_scheme = match address.split_once("://") {
         Some(("http" | "https", _)) => address.to_owned(),
         Some((scheme, _)) => {
-            return Err(format!("{address:?}: {scheme} is not http or https"));
+            return Err(format!("{address:?}: {scheme} is none of http, https and unix"));
         }
         None if address.parse::<std::net::Ipv6Addr>().is_ok() => {
-            format!("http://[{address}]:{DEFAULT_PORT}")
+            format!("{scheme}://[{address}]:{DEFAULT_PORT}")
         }
-        None => format!("http://{address}"),
+        None => format!("{scheme}://{address}"),
     };
     let url = reqwest::Url::parse(&with_scheme)
         .map_err(|error| format!("{address:?} is no address of an agent: {error}"))?;
@@ -158,7 +250,9 @@ fn base(address: &str) -> std::result::Result<String, String> {
         return Err(format!("{address:?}: an address of an agent has no path"));
     }
     let bare = address.split_once("://").is_none();
-    if bare && url.port().is_none() && !with_scheme.ends_with(":80") {
+    // The scheme's own port is not kept in a URL.
+    let own = format!(":{}", url.port_or_known_default().unwrap_or_default());
+    if bare && url.port().is_none() && !with_scheme.ends_with(&own) {
         return Ok(format!("{with_scheme}:{DEFAULT_PORT}"));
     }
     Ok(with_scheme)
@@ -203,14 +297,27 @@ mod tests {
             ("[::1]:8500", "http://[::1]:8500"),
             ("::1", "http://[::1]:8500"),
         ] {
-            assert_eq!(base(given), Ok(expected.to_owned()), "{given}");
+            assert_eq!(base(given, "http"), Ok(expected.to_owned()), "{given}");
+        }
+        for (given, expected) in [
+            ("agent.example", "https://agent.example:8500"),
+            ("agent.example:8501", "https://agent.example:8501"),
+            ("http://agent.example:8501", "http://agent.example:8501"),
+        ] {
+            let place = place(given, true).map(|place| place.base);
+            assert_eq!(place, Ok(expected.to_owned()), "{given}");
+        }
+        for given in ["unix:/run/remora.sock", "unix:///run/remora.sock"] {
+            let place = place(given, true).expect("a socket");
+            assert_eq!(place.socket, Some(PathBuf::from("/run/remora.sock")), "{given}");
+            assert_eq!(place.shown, "unix:/run/remora.sock");
         }
     }
 
     #[test]
     fn what_is_no_address_is_said() {
-        for given in ["unix:///run/remora.sock", "", "host:port", "http://a:1/v1", "a b"] {
-            assert!(base(given).is_err(), "{given:?}");
+        for given in ["unix:remora.sock", "ftp://a", "", "host:port", "http://a:1/v1", "a b"] {
+            assert!(place(given, false).is_err(), "{given:?}");
         }
     }
 
@@ -225,7 +332,8 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         drop(listener);
-        let api = Api::open(&address).unwrap_or_else(|_| panic!("it opens"));
+        let api = Api::open(&address, false, &ClientFiles::default())
+            .unwrap_or_else(|_| panic!("it opens"));
         let failure = api.get("/v1/status/leader").expect_err("nobody is there");
         let said = failure.error.to_string();
         assert!(said.starts_with(&format!("no agent answers at http://{address}: ")), "{said}");

@@ -39,9 +39,8 @@ pub(super) fn run(args: Args) -> Result {
 
 fn print_tour(agent: &Agent) {
     println!("Remora {} is ready; everything is gone when it stops.", env!("CARGO_PKG_VERSION"));
-    for (what, addresses) in agent.listeners() {
-        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        println!("  {what:<10} {}", addresses.join("  "));
+    for listener in agent.listeners() {
+        println!("  {:<10} {}", listener.name, listener.address);
     }
     println!("Try, in another terminal:");
     for line in TOUR {

@@ -155,7 +155,7 @@ impl Config {
     }
 
     /// Agents talk in the clear where others can listen.
-    pub(super) fn is_exposed(&self) -> bool {
+    pub fn is_exposed(&self) -> bool {
         !is_loopback(self.bind) || !is_loopback(self.advertise)
     }
 }

@@ -81,13 +81,11 @@ impl Config {
         })
     }
 
-    /// The addresses that reach beyond this host; an error unless that was asked for.
-    pub(super) fn exposed(&self) -> Result<Vec<SocketAddr>, Error> {
-        let exposed: Vec<SocketAddr> =
-            self.listen.iter().copied().filter(|addr| !is_loopback(*addr)).collect();
-        match exposed.first() {
+    /// An error if an address reaches beyond this host and that was not asked for.
+    pub(super) fn guard(&self) -> Result<(), Error> {
+        match self.listen.iter().find(|addr| !is_loopback(**addr)) {
             Some(addr) if !self.insecure => Err(Error::Insecure { addr: *addr }),
-            _ => Ok(exposed),
+            _ => Ok(()),
         }
     }
 }

@@ -100,7 +100,7 @@ pub async fn start(
     metrics: &Metrics,
 ) -> Result<Handle, Error> {
     let zone = Arc::new(config.zone()?);
-    let exposed = config.exposed()?;
+    config.guard()?;
     let workers = config.workers.max(1);
     let mut listeners = Vec::new();
     for addr in &config.listen {
@@ -111,11 +111,6 @@ pub async fn start(
     if config.forward != Forward::Off && forwarder.is_empty() {
         let text = "there is no server to forward other names to: they are refused";
         life.board.set("dns/forward", Level::Warning, text);
-    }
-    if !exposed.is_empty() {
-        let text = format!("answers in clear beyond loopback on {exposed:?}");
-        tracing::warn!(listen = ?exposed, "dns.insecure: names are answered in clear");
-        life.board.set("dns/insecure", Level::Warning, text);
     }
     let (counts, synced) = (Counts::register(metrics), Arc::default());
     let front = Front { zone, cluster, forwarder, counts, synced };

@@ -24,12 +24,24 @@ pub const HTTP_BODY: usize = 2 * 1024 * 1024;
 pub const HTTP_HEADERS: usize = 64 * 1024;
 /// How long a client may take to send its request's headers.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client's connection may be kept without a request.
+pub const HTTP_IDLE: Duration = Duration::from_secs(300);
 /// How long a client may take to send its request's body.
 pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long requests under way may take once the agent stops.
 pub const HTTP_DRAIN: Duration = Duration::from_secs(5);
 /// Open client connections of one listener.
 pub const CONNECTIONS: usize = 10_000;
+/// A file of certificates or a key.
+pub const PEM_FILE: usize = 1024 * 1024;
+/// How often the files of `http.tls` are looked at.
+pub const TLS_LOOK: Duration = Duration::from_secs(2);
+/// How long a client may take to agree on TLS.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client that is refused may take to read why.
+pub const TLS_PARTING: Duration = Duration::from_secs(1);
+/// Clients that agree on TLS at once; more wait, within the same time.
+pub const TLS_HANDSHAKES: usize = 1024;
 /// Waiting blocking queries of one agent.
 pub const WAITERS: usize = 100_000;
 /// Longest wait of a blocking query (Consul's `max_query_time`).

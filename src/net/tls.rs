@@ -31,7 +31,7 @@ pub fn client_tls(trust: Trust) -> Result<ClientConfig, rustls::Error> {
 }
 
 /// An image without authorities trusts nobody, which a failing handshake then says.
-fn system_roots() -> RootCertStore {
+pub(super) fn system_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "a certificate authority of the system cannot be read");

@@ -30,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::cluster::Cluster;
-use crate::lifecycle::{Level, Life};
+use crate::lifecycle::Life;
 use crate::net;
 use crate::telemetry::Metrics;
 
@@ -63,13 +63,8 @@ pub async fn start(
     for (position, upstream) in config.upstreams.into_iter().enumerate() {
         let setting = format!("upstreams[{position}].listen");
         let addr = upstream.listen;
-        if !net::is_loopback(addr) {
-            if !upstream.insecure {
-                return Err(Error::Insecure { setting, addr });
-            }
-            tracing::warn!(%setting, %addr, "an upstream listens beyond loopback without TLS");
-            let text = format!("listens on {addr}, beyond loopback, without TLS");
-            life.board.set(&format!("proxy/upstreams[{position}]"), Level::Warning, text);
+        if !net::is_loopback(addr) && !upstream.insecure {
+            return Err(Error::Insecure { setting, addr });
         }
         let listener = net::bind_tcp(&setting, addr)?;
         addresses.push(listener.local_addr().unwrap_or(addr));

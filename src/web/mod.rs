@@ -6,7 +6,6 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -14,6 +13,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::{any, get};
 use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
 
 use crate::cluster::Cluster;
 use crate::lifecycle::Life;
@@ -27,8 +27,25 @@ pub struct Parts {
     pub life: Life,
     pub metrics: Metrics,
     pub requests: Requests,
-    /// What this agent listens on, by purpose.
-    pub listeners: Vec<(&'static str, Vec<SocketAddr>)>,
+    /// What this agent listens on.
+    pub listeners: Vec<Listener>,
+}
+
+/// Something that listens, as `status` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Listener {
+    /// The part of the config that it comes from: `http`, `dns`, `cluster`, `upstreams[0]`.
+    pub name: String,
+    /// An address and port, with `https://` where TLS is spoken, or `unix:` and a path.
+    pub address: String,
+    /// Other hosts reach it, and nothing secures it.
+    pub insecure: bool,
+}
+
+impl Listener {
+    pub fn new(name: &str, address: String, insecure: bool) -> Listener {
+        Listener { name: name.to_owned(), address, insecure }
+    }
 }
 
 /// The pages as a router without a fallback.

@@ -14,7 +14,7 @@ use crate::lifecycle::{Gate, Level};
 use crate::model::{Health, NodeId};
 use crate::state::{self, PRESENCE_CHECK};
 
-use super::{Parts, answer};
+use super::{Listener, Parts, answer};
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -23,7 +23,7 @@ struct Page<'a> {
     #[serde(flatten)]
     cluster: Cluster,
     gates: BTreeMap<&'static str, bool>,
-    listeners: BTreeMap<&'static str, &'a [SocketAddr]>,
+    listeners: &'a [Listener],
     members: Vec<Member<'a>>,
     board: Vec<Entry>,
 }
@@ -43,6 +43,7 @@ struct Agent<'a> {
     last_contact_ms: u64,
     /// The server that an edge follows.
     upstream: Option<SocketAddr>,
+    /// Any listener is.
     insecure: bool,
 }
 
@@ -87,7 +88,7 @@ pub async fn show(State(parts): State<Arc<Parts>>) -> Response<Body> {
         agent: agent(&parts, &standing),
         cluster: cluster(&state, &standing),
         gates: Gate::ALL.iter().map(|g| (g.name(), parts.life.gates.is_open(*g))).collect(),
-        listeners: parts.listeners.iter().map(|(name, at)| (*name, at.as_slice())).collect(),
+        listeners: &parts.listeners,
         members: state.members().map(|member| describe(&state, &standing, member)).collect(),
         board: board(&parts),
     };
@@ -106,7 +107,7 @@ fn agent<'a>(parts: &'a Parts, standing: &Standing) -> Agent<'a> {
         synced: standing.synced,
         last_contact_ms: u64::try_from(standing.last_contact.as_millis()).unwrap_or(u64::MAX),
         upstream: standing.upstream,
-        insecure: standing.insecure,
+        insecure: parts.listeners.iter().any(|listener| listener.insecure),
     }
 }
 

@@ -22,7 +22,7 @@ fn pages() -> (Router, Life) {
         life: life.clone(),
         requests: Requests::new(&metrics),
         metrics,
-        listeners: vec![("HTTP", vec![([127, 0, 0, 1], 8500).into()])],
+        listeners: vec![super::Listener::new("http", "127.0.0.1:8500".to_owned(), false)],
     };
     (super::router(parts), life)
 }
@@ -75,7 +75,8 @@ async fn status_says_who_and_how() {
         (&json!("n1"), &json!("server"), &json!("leader"))
     );
     assert_eq!(page["gates"]["rendered"], false);
-    assert_eq!(page["listeners"]["HTTP"][0], "127.0.0.1:8500");
+    let http = json!({ "name": "http", "address": "127.0.0.1:8500", "insecure": false });
+    assert_eq!((&page["listeners"][0], &page["insecure"]), (&http, &json!(false)));
     assert_eq!(
         (&page["members"][0]["name"], &page["members"][0]["raft"]),
         (&json!("n1"), &json!("leader"))

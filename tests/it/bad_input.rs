@@ -25,7 +25,7 @@ fn refused(yaml: &str) -> (i32, String) {
 
 #[test]
 fn a_bad_config_is_refused_with_the_line_and_the_key() {
-    let cases: [(&str, &[&str]); 12] = [
+    let cases: [(&str, &[&str]); 16] = [
         ("nodee: x\n", &["remora.yaml:1:", "nodee"]),
         ("node: a\ndns:\n  listn: []\n", &["remora.yaml:3:", "listn"]),
         ("services:\n  - name: web\n    port: eighty\n", &["remora.yaml:3:", "services[0].port"]),
@@ -42,6 +42,10 @@ fn a_bad_config_is_refused_with_the_line_and_the_key() {
         ("node: 'a b'\n", &["remora.yaml:1:", "node", "' '"]),
         ("upstreams: [{ service: x, listen: nowhere }]\n", &["upstreams[0].listen", "nowhere"]),
         ("http: { listen: [\"0.0.0.0:8500\"] }\n", &["http.listen", "http.insecure"]),
+        ("http: { listen: [\"https://0.0.0.0:1\"] }\n", &["http.listen[0]", "needs http.tls"]),
+        ("http: { tls: { cert: a, key: b } }\n", &["http.tls", "https://"]),
+        ("http: { tls: { cert: a } }\n", &["remora.yaml:1:", "http.tls", "key"]),
+        ("http: { listen: [\"unix:x\"] }\n", &["remora.yaml:1:", "http.listen[0]", "unix:/"]),
         ("dns: { listen: [\"0.0.0.0:8600\"] }\n", &["dns.listen", "dns.insecure"]),
         ("cluster: { bind: \"0.0.0.0:8300\" }\n", &["cluster.bind", "cluster.insecure"]),
     ];

@@ -11,4 +11,5 @@ mod history;
 mod house;
 mod main_job;
 mod tidy;
+mod tls;
 mod words;

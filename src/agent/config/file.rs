@@ -75,7 +75,16 @@ pub struct HttpSection {
     pub advertise: Vec<String>,
     /// Host names beside IP addresses and `localhost` that requests may be addressed to.
     pub hosts: Vec<String>,
+    pub tls: Option<TlsSection>,
     pub insecure: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

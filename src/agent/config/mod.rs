@@ -14,4 +14,4 @@ pub use file::{File, RoleSetting};
 pub use load::{ConfigError, load, parse};
 pub use resolve::{Flags, HttpConfig, Resolved, resolve};
 pub use service::{Service, parse_service};
-pub use values::{Advertise, Listen};
+pub use values::{Advertise, HttpListen, Listen};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::balance;
 use crate::cluster::{self, RoleWish};
 use crate::model::{NodeName, limits};
+use crate::net::http::TlsFiles;
 use crate::state::{LEVEL, Settings};
 use crate::{consul, dns, etcd, files, net, presence, proxy};
 
@@ -16,13 +17,14 @@ use super::file::{
     ProtocolSetting, RoleSetting, TemplateSection, UpstreamSection, WaitSection,
 };
 use super::load::ConfigError;
-use super::values::{Advertise, Listen};
+use super::values::{Advertise, HttpListen, Listen};
 
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8300);
 const HTTP: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8500),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379),
 ];
+const OPEN_CLUSTER: &str = "`cluster.insecure: true` allows it";
 const PRESENCE_TTL: Duration = Duration::from_secs(5);
 
 /// What the command line said; it wins over the file.
@@ -51,9 +53,10 @@ pub struct Resolved {
 
 #[derive(Debug)]
 pub struct HttpConfig {
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<HttpListen>,
+    /// There if any of `listen` is secure.
+    pub tls: Option<TlsFiles>,
     pub hosts: Vec<String>,
-    pub insecure: bool,
 }
 
 pub fn resolve(file: File, flags: &Flags) -> Result<Resolved, ConfigError> {
@@ -94,14 +97,12 @@ fn host_name() -> Result<NodeName, ConfigError> {
 }
 
 /// A listener beyond loopback has to be wanted in so many words.
+/// `allow` says how.
 fn guarded(key: &str, addr: SocketAddr, insecure: bool, allow: &str) -> Result<(), ConfigError> {
     if insecure || net::is_loopback(addr) {
         return Ok(());
     }
-    Err(ConfigError::setting(
-        key,
-        format!("{addr} is beyond loopback and not secured; `{allow}: true` allows it"),
-    ))
+    Err(ConfigError::setting(key, format!("{addr} is beyond loopback and not secured; {allow}")))
 }
 
 fn members(
@@ -113,8 +114,8 @@ fn members(
     let bind = flags.bind.or(section.bind).map_or(PEER, |listen| listen.0);
     let wanted = flags.advertise.clone().or(section.advertise.clone());
     let advertise = advertise(bind, wanted)?;
-    guarded("cluster.bind", bind, section.insecure, "cluster.insecure")?;
-    guarded("cluster.advertise", advertise, section.insecure, "cluster.insecure")?;
+    guarded("cluster.bind", bind, section.insecure, OPEN_CLUSTER)?;
+    guarded("cluster.advertise", advertise, section.insecure, OPEN_CLUSTER)?;
     let join = if flags.join.is_empty() { &section.join } else { &flags.join };
     for (i, target) in join.iter().enumerate() {
         let (host, port) = target.rsplit_once(':').unwrap_or_default();
@@ -217,14 +218,33 @@ fn advertise(bind: SocketAddr, wanted: Option<Advertise>) -> Result<SocketAddr, 
 }
 
 fn http(section: &HttpSection) -> Result<HttpConfig, ConfigError> {
-    let listen: Vec<SocketAddr> = match &section.listen {
-        Some(written) => written.iter().map(|listen| listen.0).collect(),
-        None => HTTP.to_vec(),
-    };
-    for (i, addr) in listen.iter().enumerate() {
-        guarded(&format!("http.listen[{i}]"), *addr, section.insecure, "http.insecure")?;
+    let default = || HTTP.map(HttpListen::Plain).to_vec();
+    let listen = section.listen.clone().unwrap_or_else(default);
+    for (i, listen) in listen.iter().enumerate() {
+        let key = format!("http.listen[{i}]");
+        match listen {
+            HttpListen::Plain(addr) => {
+                let allow = "https:// with http.tls secures it, `http.insecure: true` allows it";
+                guarded(&key, *addr, section.insecure, allow)?;
+            }
+            HttpListen::Secure(_) if section.tls.is_none() => {
+                let message = "https:// needs http.tls: { cert: FILE, key: FILE }";
+                return Err(ConfigError::setting(key, message));
+            }
+            HttpListen::Secure(_) | HttpListen::Unix(_) => {}
+        }
     }
-    Ok(HttpConfig { listen, hosts: section.hosts.clone(), insecure: section.insecure })
+    let secure = listen.iter().any(|listen| matches!(listen, HttpListen::Secure(_)));
+    if section.tls.is_some() && !secure {
+        let message = "no address of http.listen begins with https://, so it secures nothing";
+        return Err(ConfigError::setting("http.tls", message));
+    }
+    let tls = section.tls.clone().map(|tls| TlsFiles {
+        cert: tls.cert,
+        key: tls.key,
+        client_ca: tls.client_ca,
+    });
+    Ok(HttpConfig { listen, tls, hosts: section.hosts.clone() })
 }
 
 fn dns(section: DnsSection, datacenter: String) -> Result<dns::Config, ConfigError> {
@@ -234,7 +254,12 @@ fn dns(section: DnsSection, datacenter: String) -> Result<dns::Config, ConfigErr
         None => default.listen.clone(),
     };
     for (i, addr) in listen.iter().enumerate() {
-        guarded(&format!("dns.listen[{i}]"), *addr, section.insecure, "dns.insecure")?;
+        guarded(
+            &format!("dns.listen[{i}]"),
+            *addr,
+            section.insecure,
+            "`dns.insecure: true` allows it",
+        )?;
     }
     let workers = section.workers.unwrap_or(default.workers);
     if !(1..=64).contains(&workers) {
@@ -281,7 +306,7 @@ fn upstreams(sections: Vec<UpstreamSection>) -> Result<Vec<proxy::Upstream>, Con
     let mut upstreams = Vec::new();
     for (i, section) in sections.into_iter().enumerate() {
         let key = format!("upstreams[{i}].listen");
-        let allow = format!("upstreams[{i}].insecure");
+        let allow = format!("`upstreams[{i}].insecure: true` allows it");
         guarded(&key, section.listen.0, section.insecure, &allow)?;
         let protocol = match section.protocol {
             ProtocolSetting::Http => proxy::Protocol::Http,

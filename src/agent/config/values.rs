@@ -1,6 +1,7 @@
 //! How single values are written in the config: durations, sizes, addresses, file modes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -95,20 +96,49 @@ impl<'de> Deserialize<'de> for Listen {
     }
 }
 
-/// A listener of the HTTP API: an address, with or without `http://`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HttpListen(pub SocketAddr);
+/// A listener of the HTTP API: `http://` before an address or nothing, `https://`, or `unix:`
+/// before a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpListen {
+    Plain(SocketAddr),
+    Secure(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// What the kernel takes as the path of a unix socket, in bytes.
+const UNIX_PATH: usize = 107;
+
+impl FromStr for HttpListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = |text: &str| text.parse::<Listen>().map(|listen| listen.0);
+        if let Some(rest) = text.strip_prefix("https://") {
+            return address(rest).map(HttpListen::Secure);
+        }
+        if let Some(rest) = text.strip_prefix("http://") {
+            return address(rest).map(HttpListen::Plain);
+        }
+        let Some(path) = text.strip_prefix("unix:") else {
+            if let Some((scheme, _)) = text.split_once("://") {
+                return Err(format!("{text:?}: {scheme} is none of http, https and unix"));
+            }
+            return address(text).map(HttpListen::Plain);
+        };
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if !path.starts_with('/') || path.ends_with('/') || path.len() > UNIX_PATH {
+            return Err(format!(
+                "{text:?}: a unix socket is written like unix:/run/remora.sock, \
+                 at most {UNIX_PATH} bytes"
+            ));
+        }
+        Ok(HttpListen::Unix(PathBuf::from(path)))
+    }
+}
 
 impl<'de> Deserialize<'de> for HttpListen {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let address = text.strip_prefix("http://").unwrap_or(&text);
-        if address.contains("://") || address.starts_with("unix:") {
-            return Err(de::Error::custom(format!(
-                "{text:?}: this release listens on http:// addresses only"
-            )));
-        }
-        address.parse().map(|listen: Listen| HttpListen(listen.0)).map_err(de::Error::custom)
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -172,6 +202,30 @@ impl<'de> Deserialize<'de> for Argv {
             _ => Err(de::Error::custom(
                 "a command is a list that begins with a program, like [\"nginx\", \"-t\"]",
             )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_http_listener_says_what_is_spoken_there() {
+        let at = |text: &str| text.parse().unwrap();
+        for (text, expected) in [
+            ("127.0.0.1:8500", HttpListen::Plain(at("127.0.0.1:8500"))),
+            ("http://localhost:8500", HttpListen::Plain(at("127.0.0.1:8500"))),
+            ("https://:8501", HttpListen::Secure(at("0.0.0.0:8501"))),
+            ("https://[::1]:8501", HttpListen::Secure(at("[::1]:8501"))),
+            ("unix:/run/r.sock", HttpListen::Unix("/run/r.sock".into())),
+            ("unix:///run/r.sock", HttpListen::Unix("/run/r.sock".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+        let long = format!("unix:/{}", "x".repeat(UNIX_PATH));
+        for text in ["ftp://127.0.0.1:1", "https://web", "unix:r.sock", "unix:/run/", &long] {
+            assert!(text.parse::<HttpListen>().is_err(), "{text}");
         }
     }
 }

@@ -1,14 +1,21 @@
-//! Serves HTTP/1 and HTTP/2 on one listener: own accept loop, limits, and a drain at the end.
+//! Serves HTTP/1 and HTTP/2 on one listener: own accept loop, TLS, limits, a drain at the end.
 
 mod body;
+mod door;
 mod hosts;
+mod names;
+mod pulse;
 mod requests;
+mod secure;
 mod serve;
 
 #[cfg(test)]
 mod tests;
 
 pub use body::{BodyError, collect};
+pub use door::{Door, UnixDoor};
 pub use hosts::{HostRules, Verdict};
+pub use names::ClientName;
 pub use requests::Requests;
+pub use secure::{ServerTls, TlsFiles};
 pub use serve::{Limits, serve};

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +12,18 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
 use crate::lifecycle::Life;
 use crate::model::limits;
+use crate::net::Connection;
 
-use super::hosts::{Asked, HostRules, Verdict};
+use super::door::{Door, Visitor};
+use super::hosts::{Asked, HostRules, Verdict as Origin};
+use super::names::ClientName;
+use super::pulse::{Lasting, Patience, Pulse, Verdict, Watched};
 
 /// How long to wait after a failed `accept`: the process is out of descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -28,8 +32,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// Open connections; more wait in the kernel's queue.
     pub connections: usize,
-    /// How long a client may take to send a request's headers, and stay idle between two.
+    /// How long a client may take to send a request's headers; enforced within twice this time.
     pub header_timeout: Duration,
+    /// How long a connection is kept without a request.
+    pub idle_timeout: Duration,
     /// Bytes of a request's line and headers.
     pub header_bytes: usize,
     /// How long requests under way may take once the agent stops.
@@ -41,6 +47,7 @@ impl Default for Limits {
         Limits {
             connections: limits::CONNECTIONS,
             header_timeout: limits::HTTP_HEADER_TIMEOUT,
+            idle_timeout: limits::HTTP_IDLE,
             header_bytes: limits::HTTP_HEADERS,
             drain: limits::HTTP_DRAIN,
         }
@@ -49,60 +56,125 @@ impl Default for Limits {
 
 /// Serves until the agent stops, then lets requests under way end and returns. `service` is
 /// anything that answers a request, an axum router for example; it is cloned for each.
-pub async fn serve<S, B>(
-    listener: TcpListener,
-    service: S,
-    rules: HostRules,
-    limits: Limits,
-    life: Life,
-) where
+pub async fn serve<S, B>(door: Door, service: S, rules: HostRules, limits: Limits, life: Life)
+where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send,
-    B: http_body::Body + From<&'static str> + Send + 'static,
+    B: http_body::Body + From<&'static str> + Unpin + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let builder = Arc::new(builder(&limits));
-    let rules = Arc::new(rules);
-    let graceful = GracefulShutdown::new();
+    let house = Arc::new(House { builder: builder(&limits), rules, limits, life });
+    let (life, limits) = (&house.life, &house.limits);
     let mut connections: JoinSet<()> = JoinSet::new();
     loop {
         let has_room = connections.len() < limits.connections;
-        let stream = tokio::select! {
+        let visitor = tokio::select! {
             biased;
             () = life.shutdown.begun() => break,
             Some(ended) = connections.join_next() => {
                 note_panic(ended);
                 continue;
             }
-            accepted = listener.accept(), if has_room => match accepted {
-                Ok((stream, _)) => stream,
+            accepted = door.accept(), if has_room => match accepted {
+                Ok(visitor) => visitor,
                 Err(error) => {
                     survive(&error).await;
                     continue;
                 }
             },
         };
-        ready(&stream);
-        let (service, rules) = (service.clone(), rules.clone());
-        let answer = service_fn(move |request| answer(service.clone(), rules.clone(), request));
-        let builder = builder.clone();
-        let watcher = graceful.watcher();
-        connections.spawn(async move {
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer);
-            // How a connection ends is the client's affair: reset, timeout, garbage.
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
-                tracing::debug!(%error, "an HTTP connection ended early");
-            }
-        });
+        connections.spawn(receive(visitor, service.clone(), house.clone()));
     }
-    drop(listener);
-    let drained = tokio::time::timeout(limits.drain, graceful.shutdown()).await;
-    if drained.is_err() {
+    drop(door);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.drain, all).await.is_err() {
         tracing::warn!(left = connections.len(), "HTTP requests still under way were cut off");
     }
     connections.shutdown().await;
+}
+
+/// What all connections of a listener share.
+struct House {
+    builder: Builder<TokioExecutor>,
+    rules: HostRules,
+    limits: Limits,
+    life: Life,
+}
+
+/// Agrees with the client on what is spoken, then speaks it.
+async fn receive<S, B>(visitor: Visitor, service: S, house: Arc<House>)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: http_body::Body + From<&'static str> + Unpin + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match house.life.shutdown.or(visitor.greet()).await {
+        Some(Ok((stream, name))) => converse(stream, name, service, house).await,
+        Some(Err(error)) => tracing::debug!(%error, "an HTTP client was not let in"),
+        None => {}
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse<S, B>(stream: Connection, name: Option<ClientName>, service: S, house: Arc<House>)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: http_body::Body + From<&'static str> + Unpin + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let patience = Patience { head: house.limits.header_timeout, idle: house.limits.idle_timeout };
+    let pulse = Pulse::new(Instant::now());
+    let answer = {
+        let (pulse, house) = (pulse.clone(), house.clone());
+        service_fn(move |mut request: Request<Incoming>| {
+            let turn = pulse.request();
+            if let Some(name) = &name {
+                request.extensions_mut().insert(name.clone());
+            }
+            let answered = answer(service.clone(), house.clone(), request);
+            async move {
+                let lasting = |body| Lasting { body, _turn: turn };
+                Ok::<_, Infallible>(answered.await.map(lasting))
+            }
+        })
+    };
+    let stream = TokioIo::new(Watched { stream, pulse: pulse.clone() });
+    let mut connection = pin!(house.builder.serve_connection_with_upgrades(stream, answer));
+    let mut look = Instant::now();
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = house.life.shutdown.begun() => {
+                connection.as_mut().graceful_shutdown();
+                break connection.await;
+            }
+            () = tokio::time::sleep_until(look) => {}
+        }
+        match pulse.judge(Instant::now(), patience) {
+            Verdict::Wait(until) => look = until,
+            Verdict::HalfSent => return,
+            Verdict::Idle => {
+                connection.as_mut().graceful_shutdown();
+                // What the client does not close in this time is cut off.
+                match tokio::time::timeout(patience.head, connection).await {
+                    Ok(ended) => break ended,
+                    Err(_) => return,
+                }
+            }
+        }
+    };
+    // How a connection ends is the client's affair: reset, timeout, garbage.
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended early");
+    }
 }
 
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
@@ -110,7 +182,8 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        // Hyper's clock for a head runs while nothing is asked, too; `pulse` tells the two apart.
+        .header_read_timeout(None)
         .max_buf_size(limits.header_bytes)
         // Some clients look for `X-Consul-Index` as Consul spells it.
         .title_case_headers(true);
@@ -122,13 +195,6 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(30));
     builder
-}
-
-fn ready(stream: &TcpStream) {
-    // Answers are small and complete. Where it fails the peer is gone, which the first read says.
-    let _ = stream.set_nodelay(true);
-    let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60));
-    let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
 /// The peer's fault is nobody's loss; the machine's fault is waited out.
@@ -149,23 +215,21 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn answer<S, B>(
-    service: S,
-    rules: Arc<HostRules>,
-    request: Request<Incoming>,
-) -> Result<Response<B>, Infallible>
+async fn answer<S, B>(service: S, house: Arc<House>, request: Request<Incoming>) -> Response<B>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: From<&'static str>,
 {
-    let refusal = match verdict(&rules, &request) {
-        Verdict::Allowed => return service.oneshot(request).await,
-        Verdict::NoHost => (StatusCode::BAD_REQUEST, "missing Host header"),
-        Verdict::Misdirected => (
+    let refusal = match origin(&house.rules, &request) {
+        Origin::Allowed => {
+            return service.oneshot(request).await.unwrap_or_else(|never| match never {});
+        }
+        Origin::NoHost => (StatusCode::BAD_REQUEST, "missing Host header"),
+        Origin::Misdirected => (
             StatusCode::MISDIRECTED_REQUEST,
             "this listener answers to IP addresses, localhost and the names in http.hosts only",
         ),
-        Verdict::ForeignOrigin => (
+        Origin::ForeignOrigin => (
             StatusCode::FORBIDDEN,
             "writes from pages of another origin are refused; http.cors lists those allowed",
         ),
@@ -174,10 +238,10 @@ where
     *response.status_mut() = refusal.0;
     let text = http::HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(http::header::CONTENT_TYPE, text);
-    Ok(response)
+    response
 }
 
-fn verdict(rules: &HostRules, request: &Request<Incoming>) -> Verdict {
+fn origin(rules: &HostRules, request: &Request<Incoming>) -> Origin {
     let header = |name| text(request.headers(), name);
     let authority = request.uri().authority().map(|authority| authority.as_str());
     rules.verdict(Asked {

@@ -1,6 +1,7 @@
 //! HTTP upstreams: spread, keep-alive, streaming, failures that clients must not see.
 
 use super::*;
+use crate::lifecycle::Level;
 
 #[tokio::test]
 async fn requests_spread_over_the_healthy_instances_only() {

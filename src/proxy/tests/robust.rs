@@ -227,7 +227,6 @@ async fn a_listener_beyond_loopback_must_be_wanted() {
     assert!(error.starts_with("upstreams[0].listen: 0.0.0.0:0"), "{error}");
     wide.insecure = true;
     begin(&wide).await.unwrap();
-    assert!(life.board.entries().iter().any(|(subject, _)| subject == "proxy/upstreams[0]"));
     life.shutdown.begin();
 }
 

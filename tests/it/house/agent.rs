@@ -24,6 +24,8 @@ pub struct AgentSpec {
     pub join: Vec<String>,
     /// Other agents may reach it on every address of the machine.
     pub exposed: bool,
+    /// What `http` holds; empty: one plain listener at the agent's place.
+    pub http: String,
     /// More YAML, at the top level.
     pub extra: String,
 }
@@ -36,6 +38,7 @@ impl AgentSpec {
             server: true,
             join: vec![],
             exposed: false,
+            http: String::new(),
             extra: String::new(),
         }
     }
@@ -72,9 +75,13 @@ impl AgentSpec {
         } else {
             format!("bind: {ip}:8300")
         };
+        let http = match self.http.as_str() {
+            "" => format!("listen: [\"{ip}:8500\"]"),
+            http => http.to_owned(),
+        };
         format!(
             "node: {name}\n{data}cluster:\n  {bind}\n  join: {join:?}\n  \
-             presence_ttl: 2s\nhttp: {{ listen: [\"{ip}:8500\"] }}\n\
+             presence_ttl: 2s\nhttp: {{ {http} }}\n\
              dns: {{ listen: [\"{ip}:8600\"] }}\n{extra}",
             name = self.name,
             join = self.join,
@@ -175,6 +182,16 @@ impl Agent {
         self.signal("-TERM");
         let mut child = self.child.take().expect("the agent runs");
         eventually(&format!("{} stops", self.spec.name), STOP, || match child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err(self.log()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    /// The exit status of a process that ends by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the agent runs");
+        eventually(&format!("{} ends", self.spec.name), START, || match child.try_wait() {
             Ok(Some(status)) => Ok(status),
             Ok(None) => Err(self.log()),
             Err(error) => Err(error.to_string()),

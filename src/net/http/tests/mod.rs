@@ -9,30 +9,42 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::lifecycle::Life;
 use crate::net::bind_tcp;
 
-use super::{HostRules, Limits, serve};
+use super::{ClientName, Door, HostRules, Limits, serve};
+
+mod secure;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answers every path with itself; `/slow` takes a while.
+/// Answers every path with itself; `/slow` takes a while, `/who` is the client's name.
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.uri().path() == "/slow" {
         tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    if request.uri().path() == "/who" {
+        let name = request.extensions().get::<ClientName>();
+        let name = name.map_or_else(|| "nobody".to_owned(), |name| name.0.to_string());
+        return Ok(Response::new(Full::from(name)));
     }
     Ok(Response::new(Full::from(request.uri().path().to_owned())))
 }
 
 async fn serving(limits: Limits) -> (SocketAddr, Life) {
+    open(Door::Plain, limits).await
+}
+
+async fn open(door: impl FnOnce(TcpListener) -> Door, limits: Limits) -> (SocketAddr, Life) {
     let listener = bind_tcp("http.listen", ([127, 0, 0, 1], 0).into()).expect("a port");
     let addr = listener.local_addr().expect("an address");
     let life = Life::default();
     let rules = HostRules::new(addr, &[], &[]);
-    life.tasks.spawn("http", serve(listener, tower::service_fn(echo), rules, limits, life.clone()));
+    let serving = serve(door(listener), tower::service_fn(echo), rules, limits, life.clone());
+    life.tasks.spawn("http", serving);
     (addr, life)
 }
 
@@ -83,6 +95,39 @@ async fn half_a_request_and_too_long_a_one_end() {
     let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(20_000));
     assert!(talk(addr, &long).await.starts_with("HTTP/1.1 431"));
     assert!(!talk(addr, "\0\0garbage\r\n\r\n").await.contains("200"));
+}
+
+#[tokio::test]
+async fn a_connection_may_be_idle_longer_than_a_head_may_take() {
+    let head = Duration::from_millis(100);
+    let limits = Limits {
+        header_timeout: head,
+        idle_timeout: Duration::from_millis(1500),
+        ..Limits::default()
+    };
+    let (addr, _life) = serving(limits).await;
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    for path in ["/one", "/two"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = [0; 1024];
+        let read = timeout(PATIENCE, stream.read(&mut answer)).await.expect("answered");
+        let answer = String::from_utf8_lossy(&answer[..read.expect("read")]).into_owned();
+        assert!(answer.ends_with(path), "{path}: {answer:?}");
+        tokio::time::sleep(head * 5).await;
+    }
+    // The head of the next request is begun on the same connection, and never ended.
+    stream.write_all(b"GET /three HTTP/1.1\r\n").await.expect("sent");
+    let begun = std::time::Instant::now();
+    let end = timeout(PATIENCE, stream.read(&mut [0; 64])).await.expect("closed in time");
+    assert_eq!(end.unwrap_or(0), 0);
+    assert!(begun.elapsed() < Duration::from_millis(900), "not by the idle limit");
+
+    let mut idle = TcpStream::connect(addr).await.expect("a connection");
+    idle.write_all(b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    let mut all = Vec::new();
+    let ended = timeout(PATIENCE, idle.read_to_end(&mut all)).await.expect("closed in time");
+    assert!(ended.is_ok() && all.ends_with(b"/a"), "in peace: {ended:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,251 @@
+//! What a connection is at, told by its bytes and its requests, and when that has taken too long.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::net::Connection;
+
+/// What an HTTP/2 client sends first (RFC 9113, section 3.4); these many bytes tell it apart from
+/// every method of HTTP/1.
+const PREFACE: &[u8] = b"PRI * ";
+
+/// How long a connection may be at what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// From the first byte of a request's head to its last; also from the connection's beginning.
+    pub(super) head: Duration,
+    /// Without a request, before the next one begins.
+    pub(super) idle: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing is overdue; look again then.
+    Wait(Instant),
+    /// Nobody uses it: it may be closed in peace.
+    Idle,
+    /// A head that was begun has not ended.
+    HalfSent,
+}
+
+#[derive(Debug)]
+struct State {
+    requests: usize,
+    /// A head has begun to come.
+    head_since: Option<Instant>,
+    quiet_since: Instant,
+    /// Bytes of the preface that have come; none once it is known to be HTTP/1.
+    preface: Option<usize>,
+    /// HTTP/2: bytes between requests are frames of the protocol, not heads.
+    multiplexed: bool,
+}
+
+/// Shared by a connection's stream, its requests and its task.
+#[derive(Debug, Clone)]
+pub(super) struct Pulse(Arc<Mutex<State>>);
+
+impl Pulse {
+    pub(super) fn new(now: Instant) -> Pulse {
+        Pulse(Arc::new(Mutex::new(State {
+            requests: 0,
+            head_since: Some(now),
+            quiet_since: now,
+            preface: Some(0),
+            multiplexed: false,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes have come.
+    fn arrived(&self, bytes: &[u8], now: Instant) {
+        let mut state = self.state();
+        state.look_for_preface(bytes);
+        if !state.multiplexed && state.requests == 0 && state.head_since.is_none() {
+            state.head_since = Some(now);
+        }
+    }
+
+    /// A head is complete; the request lasts as long as what is returned.
+    pub(super) fn request(&self) -> Turn {
+        let mut state = self.state();
+        state.requests += 1;
+        state.head_since = None;
+        Turn(self.clone())
+    }
+
+    pub(super) fn judge(&self, now: Instant, patience: Patience) -> Verdict {
+        let state = self.state();
+        if state.requests > 0 {
+            return Verdict::Wait(now + patience.idle.min(patience.head));
+        }
+        if let Some(since) = state.head_since {
+            let end = since + patience.head;
+            return if now < end { Verdict::Wait(end) } else { Verdict::HalfSent };
+        }
+        // A head may begin at any time, and nothing wakes the task when it does: so that one is
+        // cut off within twice its time, the wait is never longer than that.
+        let end = state.quiet_since + patience.idle;
+        if now < end { Verdict::Wait(end.min(now + patience.head)) } else { Verdict::Idle }
+    }
+}
+
+impl State {
+    fn look_for_preface(&mut self, bytes: &[u8]) {
+        let Some(matched) = self.preface else { return };
+        let rest = PREFACE.get(matched..).unwrap_or_default();
+        let common = rest.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+        if common == rest.len() {
+            self.multiplexed = true;
+            self.head_since = None;
+            self.preface = None;
+        } else {
+            self.preface = (common == bytes.len()).then_some(matched + common);
+        }
+    }
+}
+
+/// A request under way, until its answer is sent or given up.
+#[derive(Debug)]
+pub(super) struct Turn(Pulse);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.requests = state.requests.saturating_sub(1);
+        state.quiet_since = Instant::now();
+    }
+}
+
+/// A stream whose arriving bytes are noted.
+pub(super) struct Watched {
+    pub(super) stream: Connection,
+    pub(super) pulse: Pulse,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let come = buf.filled().get(before..).unwrap_or_default();
+        if !come.is_empty() {
+            self.pulse.arrived(come, Instant::now());
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// An answer's body; its request lasts until it is gone.
+pub(super) struct Lasting<B> {
+    pub(super) body: B,
+    pub(super) _turn: Turn,
+}
+
+impl<B: Body + Unpin> Body for Lasting<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience =
+        Patience { head: Duration::from_secs(10), idle: Duration::from_secs(60) };
+
+    fn after(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_its_time_and_silence_a_longer_one() {
+        let start = Instant::now();
+        let pulse = Pulse::new(start);
+        assert_eq!(pulse.judge(after(start, 10), PATIENCE), Verdict::HalfSent, "nothing came");
+        let turn = pulse.request();
+        let long = after(start, 1000);
+        assert!(matches!(pulse.judge(long, PATIENCE), Verdict::Wait(_)), "a request may last");
+        drop(turn);
+        assert!(matches!(pulse.judge(after(start, 59), PATIENCE), Verdict::Wait(_)));
+        assert_eq!(pulse.judge(after(start, 60), PATIENCE), Verdict::Idle);
+        pulse.arrived(b"GET", after(start, 30));
+        pulse.arrived(b" /", after(start, 39));
+        let late = after(start, 40);
+        assert_eq!(pulse.judge(late, PATIENCE), Verdict::HalfSent, "by its first byte");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_between_requests_are_no_half_sent_heads() {
+        let start = Instant::now();
+        for pieces in [vec![&b"PRI * HTTP/2.0\r\n"[..]], vec![&b"PR"[..], b"I", b" * HTTP"]] {
+            let pulse = Pulse::new(start);
+            for piece in pieces {
+                pulse.arrived(piece, start);
+            }
+            pulse.arrived(b"a ping", after(start, 20));
+            assert!(matches!(pulse.judge(after(start, 59), PATIENCE), Verdict::Wait(_)));
+            assert_eq!(pulse.judge(after(start, 60), PATIENCE), Verdict::Idle);
+        }
+        let pulse = Pulse::new(start);
+        pulse.arrived(b"PROPFIND / HTTP/1.1", start);
+        assert_eq!(pulse.judge(after(start, 10), PATIENCE), Verdict::HalfSent);
+    }
+}
