@@ -145,15 +145,7 @@ fn members(
     if voters == 0 {
         return Err(ConfigError::setting("cluster.voters", "a cluster needs a voter"));
     }
-    let expect = section.expect.unwrap_or(1);
-    if expect == 0 || expect as usize > limits::SERVERS {
-        let message = format!("from 1 to {} servers are allowed", limits::SERVERS);
-        return Err(ConfigError::setting("cluster.expect", message));
-    }
-    if expect > 1 && join.is_empty() {
-        let message = format!("{expect} servers are expected, but cluster.join names none of them");
-        return Err(ConfigError::setting("cluster.expect", message));
-    }
+    let expect = expect(section, join)?;
     let presence_ttl = section.presence_ttl.map_or(PRESENCE_TTL, |period| period.0);
     if presence_ttl < Duration::from_secs(1) {
         return Err(ConfigError::setting("cluster.presence_ttl", "the least is 1s"));
@@ -184,6 +176,19 @@ fn members(
         seams: cluster::Seams::default(),
     };
     Ok((cluster, presence))
+}
+
+fn expect(section: &ClusterSection, join: &[String]) -> Result<u32, ConfigError> {
+    let expect = section.expect.unwrap_or(1);
+    if expect == 0 || expect as usize > limits::SERVERS {
+        let message = format!("from 1 to {} servers are allowed", limits::SERVERS);
+        return Err(ConfigError::setting("cluster.expect", message));
+    }
+    if expect > 1 && join.is_empty() {
+        let message = format!("{expect} servers are expected, but cluster.join names none of them");
+        return Err(ConfigError::setting("cluster.expect", message));
+    }
+    Ok(expect)
 }
 
 fn pace(section: &ClusterSection) -> Result<cluster::Pace, ConfigError> {
