@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::model::{NodeName, limits};
 use crate::net::{Fabric, Tcp, is_loopback};
-use crate::raft::{Disk, RealDisk};
+use crate::raft::{Disk, LogSizes, RealDisk};
 use crate::state::{LEVEL, Settings};
 
 use super::ClusterError;
@@ -48,6 +48,7 @@ pub struct Config {
     /// The level of `apply` that this agent speaks at most; tests have some speak another.
     pub level: u32,
     pub pace: Pace,
+    pub sizes: LogSizes,
     pub seams: Seams,
 }
 
@@ -115,6 +116,7 @@ impl Config {
             settings: Settings::default(),
             level: LEVEL,
             pace: Pace::default(),
+            sizes: LogSizes::default(),
             seams: Seams::default(),
         }
     }

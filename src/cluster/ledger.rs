@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::identity::{DataDir, Identity, IdentityError};
+use crate::lifecycle::chance;
 use crate::raft::LogMark;
 
 #[derive(Clone)]
@@ -42,7 +43,7 @@ impl Ledger {
 
     /// The log is lost: forgets that this server was let in, first, and then its keys.
     pub fn forget(&self) -> Result<(), IdentityError> {
-        self.write(|identity| identity.forget(rand::random()))?;
+        self.write(|identity| identity.forget(chance::random()))?;
         self.files.forget_keys()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::identity::{Admitted, DataDir, Identity, Promise};
+use crate::lifecycle::chance;
 use crate::model::{NodeId, NodeName};
 use crate::raft::{self, Disk};
 
@@ -59,7 +60,7 @@ impl Papers {
     fn write(&mut self, change: impl FnOnce(&mut Identity)) -> Result<(), ClusterError> {
         let mut changed = match &self.identity {
             Some(identity) => identity.clone(),
-            None => Identity::new(self.name.clone(), rand::random()),
+            None => Identity::new(self.name.clone(), chance::random()),
         };
         change(&mut changed);
         if self.identity.as_ref() != Some(&changed) {
@@ -102,14 +103,14 @@ impl Papers {
 
     /// It founds a cluster.
     pub fn found(&mut self) -> Result<Admitted, ClusterError> {
-        let admitted = Admitted { cluster: rand::random(), node: FOUNDER, founder: true };
+        let admitted = Admitted { cluster: chance::random(), node: FOUNDER, founder: true };
         self.admit(admitted)?;
         Ok(admitted)
     }
 
     /// Its log is lost: it forgets that it was let in, before anything else of that life goes.
     pub fn forget(&mut self) -> Result<(), ClusterError> {
-        self.write(|identity| identity.forget(rand::random()))?;
+        self.write(|identity| identity.forget(chance::random()))?;
         Ok(self.files.forget_keys()?)
     }
 

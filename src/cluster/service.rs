@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::lifecycle::{Gate, Level, Life, Shutdown};
+use crate::lifecycle::{Gate, Level, Life, Shutdown, aside};
 use crate::model::limits;
 use crate::replica::Topic;
 use crate::state::{Admission, Command};
@@ -94,7 +93,7 @@ async fn note_peers(server: &Server, ledger: &Ledger) {
         // Before replay has reached the members, the table is empty.
         if server.is_synced() {
             let ledger = ledger.clone();
-            let noted = spawn_blocking(move || ledger.write(|identity| identity.peers = peers));
+            let noted = aside(move || ledger.write(|identity| identity.peers = peers));
             if let Ok(Err(error)) = noted.await {
                 tracing::warn!(%error, "cannot write down where the other servers are");
             }

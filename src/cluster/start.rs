@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::Admitted;
-use crate::lifecycle::{Backoff, Level, Life, Shutdown};
+use crate::lifecycle::{Backoff, Level, Life, Shutdown, chance};
 use crate::model::{NodeId, Role};
 use crate::net::peer::{Guard, Links, serve};
 use crate::raft;
@@ -50,7 +50,7 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
         links: Links::new(&life.tasks, &closing, config.seams.fabric.clone(), &guard),
         guard,
         desk: Arc::new(Desk::new(Introduction {
-            run: rand::random(),
+            run: chance::random(),
             cluster: 0,
             id: NodeId(0),
             addr: advertise,
@@ -269,9 +269,10 @@ impl Arrival {
         papers: &Papers,
         me: Admitted,
     ) -> Result<(Ledger, raft::Ready), ClusterError> {
-        let pace = self.config.pace;
+        let (pace, sizes) = (self.config.pace, self.config.sizes);
         let shape = |config: &mut raft::Config| {
             config.heartbeat = pace.heartbeat;
+            config.sizes = sizes;
             config.election_min = pace.election_min;
             config.election_max = pace.election_max;
         };
@@ -324,9 +325,9 @@ impl Arrival {
         server.raft.found().await.map_err(|error| failed(error.to_string()))?;
         let founding = Founding {
             cluster: server.me.cluster,
-            lineage: rand::random(),
+            lineage: chance::random(),
             settings: self.config.settings.clone(),
-            founder: self.admission(Role::Server, rand::random()),
+            founder: self.admission(Role::Server, chance::random()),
         };
         match patience::propose(server, &Command::Found(founding)).await {
             Ok((Outcome::Refused(refusal), _)) => Err(failed(refusal.to_string())),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::chance;
+
 /// Waits are drawn from `[delay / 2, delay]`; `delay` doubles with every failure up to `most`.
 #[derive(Debug, Clone)]
 pub struct Backoff {
@@ -19,7 +21,7 @@ impl Backoff {
     pub fn next_delay(&mut self) -> Duration {
         let delay = self.next;
         self.next = (self.next * 2).min(self.most);
-        delay.mul_f64(rand::random_range(0.5..=1.0))
+        delay.mul_f64(chance::random_range(0.5..=1.0))
     }
 
     /// A try succeeded.

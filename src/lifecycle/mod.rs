@@ -1,12 +1,15 @@
 //! Named tasks, named gates, the board of who is how, shutdown with a deadline, backoff.
 
+mod aside;
 mod backoff;
 mod board;
+pub mod chance;
 mod gates;
 mod life;
 mod shutdown;
 mod tasks;
 
+pub use aside::{Worker, aside, thread};
 pub use backoff::Backoff;
 pub use board::{Board, Entry, Level};
 pub use gates::{Gate, Gates};

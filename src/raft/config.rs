@@ -7,11 +7,9 @@ use crate::model::NodeId;
 
 use super::mark::{LogMark, Marker};
 
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub id: NodeId,
-    /// `data_dir`: the log goes to `wal` and the snapshots to `snapshots` below it.
-    pub dir: PathBuf,
+/// How much of the log is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSizes {
     /// Bytes of one segment of the log.
     pub segment_bytes: usize,
     /// A snapshot is due when this much log was written since the last one, or as much as the last
@@ -19,6 +17,24 @@ pub struct Config {
     pub snapshot_bytes: u64,
     /// Entries before a snapshot that are kept for followers that lag.
     pub keep_entries: u64,
+}
+
+impl Default for LogSizes {
+    fn default() -> LogSizes {
+        LogSizes {
+            segment_bytes: 16 * 1024 * 1024,
+            snapshot_bytes: 64 * 1024 * 1024,
+            keep_entries: 4096,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub id: NodeId,
+    /// `data_dir`: the log goes to `wal` and the snapshots to `snapshots` below it.
+    pub dir: PathBuf,
+    pub sizes: LogSizes,
     /// What `marker` was last given; none before the log is made. A log that does not bear it out
     /// was lost, and is refused.
     pub mark: Option<LogMark>,
@@ -36,9 +52,7 @@ impl Config {
         Config {
             id,
             dir: dir.into(),
-            segment_bytes: 16 * 1024 * 1024,
-            snapshot_bytes: 64 * 1024 * 1024,
-            keep_entries: 4096,
+            sizes: LogSizes::default(),
             mark: None,
             marker: Marker::default(),
             heartbeat: Duration::from_millis(100),

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 /// Nobody but the owner reads the log: it holds every key.
 const FILE_MODE: u32 = 0o600;
@@ -33,6 +34,11 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Locks a file against other processes until the guard is dropped; `WouldBlock` if one has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+    /// How long whoever is about to sync has to wait before: nothing, but on a simulated disk,
+    /// which must not hold up the thread it shares with everyone.
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A file open for writing at offsets.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::sync::watch;
 
+use crate::lifecycle::aside;
 use crate::model::limits;
 
 use super::codec::PlainVote;
@@ -123,7 +124,7 @@ impl Inbox {
         let Some(bytes) = self.gather(chunk)? else { return Ok(Response::Chunk(vote)) };
         // Read and written before openraft sees it, which stops for good where that fails.
         let (store, staged) = (self.store.clone(), bytes.clone());
-        let checked = tokio::task::spawn_blocking(move || {
+        let checked = aside(move || {
             let (meta, _) = snapshot::decode(&staged)?;
             store.stage(&meta, &staged)?;
             Ok::<_, std::io::Error>(meta)

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::replica::Writer;
 use crate::state::State;
+use crate::telemetry::{Counter, Metrics};
 
 use super::clock::ClusterClock;
 use super::snapshot::{self, SnapshotStore};
@@ -24,11 +25,23 @@ pub(super) struct Machine {
     membership: StoredMembership,
     store: SnapshotStore,
     clock: Arc<ClusterClock>,
+    installed: Counter,
 }
 
 impl Machine {
-    pub(super) fn new(writer: Writer, store: SnapshotStore, clock: Arc<ClusterClock>) -> Machine {
-        Machine { writer, last: None, membership: StoredMembership::default(), store, clock }
+    pub(super) fn new(
+        writer: Writer,
+        store: SnapshotStore,
+        clock: Arc<ClusterClock>,
+        metrics: &Metrics,
+    ) -> Machine {
+        let installed = metrics.register(
+            "raft_snapshots_installed",
+            "Snapshots taken over from the leader",
+            Counter::default(),
+        );
+        let membership = StoredMembership::default();
+        Machine { writer, last: None, membership, store, clock, installed }
     }
 
     /// Everything that a snapshot of this moment is of.
@@ -117,6 +130,7 @@ impl RaftStateMachine<Types> for Machine {
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.writer.install(state);
+        self.installed.inc();
         Ok(())
     }
 

@@ -20,6 +20,7 @@ mod open;
 mod propose;
 mod retention;
 mod reversion;
+mod runtime;
 mod snapshot;
 mod status;
 #[cfg(test)]
@@ -31,7 +32,7 @@ mod watch;
 mod wire;
 
 pub use aside::set_aside;
-pub use config::Config;
+pub use config::{Config, LogSizes};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{MembershipError, OpenError, ProposeError, ReadIndexError};
 pub use mark::{LogMark, Marker};

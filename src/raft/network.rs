@@ -17,6 +17,7 @@ use openraft::raft::{
 use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use tokio::time::timeout;
 
+use crate::lifecycle::chance;
 use crate::model::{NodeId, limits};
 use crate::net::peer::{CallError, Purpose};
 
@@ -144,7 +145,7 @@ impl Peer {
         vote: &Vote,
         bytes: &Bytes,
     ) -> Result<SnapshotResponse<Types>, RPCError<Types>> {
-        let sending = rand::random();
+        let sending = chance::random();
         let mut offset = 0;
         loop {
             let end = bytes.len().min(offset + limits::SNAPSHOT_CHUNK);

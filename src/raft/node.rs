@@ -13,6 +13,7 @@ use openraft::{ChangeMembers, EmptyNode, ReadPolicy};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use crate::lifecycle::aside;
 use crate::model::{Applied, NodeId, Stamp, limits};
 use crate::replica::Writer;
 use crate::state::{Command, Outcome};
@@ -61,7 +62,7 @@ impl Ready {
         let clock = Arc::new(ClusterClock::default());
         let replica = writer.replica();
         let store = opened.snapshots.clone();
-        let machine = Machine::new(writer, store.clone(), clock.clone());
+        let machine = Machine::new(writer, store.clone(), clock.clone(), metrics);
         let acknowledged = Arc::new(Acknowledged::default());
         let network = Network::new(transport, acknowledged.clone());
         let settings = settings(&config)?;
@@ -75,7 +76,7 @@ impl Ready {
             store,
             pressure: opened.pressure.clone(),
             status: status.clone(),
-            floor: config.snapshot_bytes,
+            floor: config.sizes.snapshot_bytes,
         }
         .spawn();
         let proposer = Proposer {
@@ -136,7 +137,7 @@ impl Raft {
     /// Opens the files, and finds out whether they are what this server has promised to hold.
     pub async fn prepare(disk: Arc<dyn Disk>, config: Config) -> Result<Ready, OpenError> {
         let opening = config.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&disk, &opening))
+        let opened = aside(move || open(&disk, &opening))
             .await
             .map_err(|error| OpenError::Raft(error.to_string()))??;
         Ok(Ready { config, opened })
@@ -301,7 +302,7 @@ impl Raft {
         }
         let log = self.inner.log.clone();
         // It panics only where the log has reported a failure already.
-        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+        let _ = aside(move || log.close()).await;
     }
 }
 
@@ -317,7 +318,7 @@ fn settings(config: &Config) -> Result<openraft::Config, OpenError> {
         // it to lead on in the same term.
         enable_leader_restore: Some(false),
         snapshot_policy: openraft::SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: config.keep_entries,
+        max_in_snapshot_log_to_keep: config.sizes.keep_entries,
         max_append_entries: Some(limits::BATCH_COMMANDS as u64),
         ..openraft::Config::default()
     };

@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::lifecycle::chance;
+
 use super::config::Config;
 use super::disk::Disk;
 use super::error::OpenError;
@@ -42,11 +44,12 @@ pub(super) fn open(disk: &Arc<dyn Disk>, config: &Config) -> Result<Opened, Open
         let last = "nothing".to_owned();
         return Err(OpenError::LogLost { dir: wal_dir, last, known: floor });
     }
-    let mark = config.mark.unwrap_or_else(|| LogMark { incarnation: rand::random(), floor: 0 });
+    let mark = config.mark.unwrap_or_else(|| LogMark { incarnation: chance::random(), floor: 0 });
     let marker = config.marker.clone();
     let keep = move |floor| (marker.0)(LogMark { floor, ..mark });
     let floors = Floors { known: mark.floor, keep: Box::new(keep) };
-    let (wal, recovered) = Wal::open_with(disk.clone(), &wal_dir, config.segment_bytes, floors)?;
+    let (wal, recovered) =
+        Wal::open_with(disk.clone(), &wal_dir, config.sizes.segment_bytes, floors)?;
     let reached = snapshots.newest().and_then(|newest| newest.meta.last_log_id);
     check(&wal_dir, &recovered, reached.map(|id| id.index), mark.floor)?;
     if config.mark.is_none() {

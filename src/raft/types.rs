@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Applied, NodeId};
 use crate::state::{Outcome, Proposal};
 
+use super::runtime::Runtime;
 use super::wal::Position;
 
 openraft::declare_raft_types!(
@@ -20,6 +21,7 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = EmptyNode,
         LeaderId = LeaderId<Self::Term, Self::NodeId>,
+        AsyncRuntime = Runtime,
 );
 
 pub(super) type Entry = alias::EntryOf<Types>;

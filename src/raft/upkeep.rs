@@ -7,6 +7,8 @@ use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::lifecycle::aside;
+
 use super::node::Core;
 use super::retention::snapshot_due;
 use super::snapshot::{self, SnapshotStore};
@@ -74,7 +76,7 @@ pub(super) async fn take_snapshot(core: &Core, store: &SnapshotStore) -> Result<
         return Ok(());
     }
     let store = store.clone();
-    let written = tokio::task::spawn_blocking(move || {
+    let written = aside(move || {
         let bytes = snapshot::encode(&meta, &state)?;
         store.save(&meta, &bytes)
     });

@@ -79,9 +79,9 @@ impl Topics {
 
     pub(super) fn wake_all(&self) {
         let table = lock(&self.table);
-        for signal in table.waiting.values().flat_map(BTreeMap::values) {
-            signal.notify_one();
-        }
+        // In the order of the watches, not of a hash map.
+        let all: BTreeMap<&u64, &Arc<Notify>> = table.waiting.values().flatten().collect();
+        all.values().for_each(|signal| signal.notify_one());
     }
 
     #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::balance;
 use crate::cluster::{self, RoleWish};
 use crate::model::{NodeName, limits};
 use crate::net::http::TlsFiles;
+use crate::raft::LogSizes;
 use crate::state::{LEVEL, Settings};
 use crate::{consul, dns, etcd, files, net, presence, proxy};
 
@@ -173,6 +174,7 @@ fn members(
         settings: Settings { voters, standbys, ..Settings::default() },
         level: LEVEL,
         pace: pace(section)?,
+        sizes: LogSizes::default(),
         seams: cluster::Seams::default(),
     };
     Ok((cluster, presence))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 
+use crate::lifecycle::aside;
 use crate::model::Applied;
 use crate::net::peer::{Pushes, Streamer};
 use crate::replica::{Fetch, Published, Replica};
@@ -132,8 +133,7 @@ impl<P: Fn() -> Option<Pulse> + Send + Sync> Feed<'_, P> {
     async fn push_snapshot(&mut self) -> io::Result<Applied> {
         let state = self.replica.snapshot();
         let applied = state.applied();
-        let encoding = tokio::task::spawn_blocking(move || Bytes::from(state.encode(Part::Shared)));
-        let mut encoded = encoding.await.map_err(io::Error::other)?;
+        let mut encoded = aside(move || Bytes::from(state.encode(Part::Shared))).await?;
         self.pushes.push(Frame::Snapshot(encoded.len() as u64).encode()).await?;
         while !encoded.is_empty() {
             let chunk = encoded.split_to(encoded.len().min(CHUNK));

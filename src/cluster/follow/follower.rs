@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::lifecycle::{Backoff, Gate, Level, Life};
+use crate::lifecycle::{Backoff, Gate, Level, Life, chance};
 use crate::model::Role;
 use crate::net::peer::{Links, Purpose, Pushed};
 use crate::replica::Writer;
@@ -80,7 +80,7 @@ impl Follower {
             if candidates.iter().all(|candidate| candidate.failed) {
                 candidates.extend(self.newcomers().await);
             }
-            let next = order(candidates, rand::random()).into_iter().next();
+            let next = order(candidates, chance::random()).into_iter().next();
             let why = match next {
                 Some(addr) => self.session(addr, &mut backoff).await,
                 None => format!("none of {} can be reached", self.join.join(", ")),

@@ -1,6 +1,6 @@
 //! One connection on which calls are made: opened when needed, written in order, answered in any.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -104,10 +104,10 @@ pub(super) async fn run(
 }
 
 #[derive(Default)]
-struct Answers(Mutex<HashMap<u64, Waiting>>);
+struct Answers(Mutex<BTreeMap<u64, Waiting>>);
 
 impl Answers {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -127,7 +127,7 @@ async fn converse(open: Open, first: Call, queue: &mut mpsc::Receiver<Call>) {
         Err(error) => format!("the connection to the agent at {addr} broke: {error}"),
     };
     tracing::debug!(%addr, why, "a connection between agents has ended");
-    for (_, waiting) in answers.lock().drain() {
+    for (_, waiting) in std::mem::take(&mut *answers.lock()) {
         let _ = waiting.reply.send(Err(CallError::Lost(why.clone())));
     }
 }

@@ -1,6 +1,6 @@
 //! The connections this agent calls others on: one per address and purpose.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ struct Shared {
     shutdown: Shutdown,
     fabric: Arc<dyn Fabric>,
     guard: Guard,
-    links: Mutex<HashMap<(SocketAddr, Purpose), Link>>,
+    links: Mutex<BTreeMap<(SocketAddr, Purpose), Link>>,
 }
 
 #[derive(Clone)]

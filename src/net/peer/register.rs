@@ -1,6 +1,6 @@
 //! The connections that are open, so that those of agents that belong here no more can be cut.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,7 @@ pub(super) struct Register {
 #[derive(Default)]
 struct Rows {
     next: u64,
-    open: HashMap<u64, (Peer, CancellationToken)>,
+    open: BTreeMap<u64, (Peer, CancellationToken)>,
 }
 
 /// Leave to go on talking; in the register until it is dropped.

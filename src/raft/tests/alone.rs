@@ -99,7 +99,8 @@ async fn a_restart_begins_with_the_snapshot_where_the_log_is_purged() {
 async fn a_snapshot_is_taken_when_the_log_has_grown() {
     let dir = dir();
     let (writer, _) = replica::new(Part::Server);
-    let config = Config { snapshot_bytes: 20_000, ..config(1, &dir) };
+    let mut config = config(1, &dir);
+    config.sizes.snapshot_bytes = 20_000;
     let raft = Raft::open(config, writer, Arc::new(Nowhere), &Metrics::default()).await.unwrap();
     raft.found().await.unwrap();
     raft.propose(found()).await.unwrap();

@@ -14,6 +14,7 @@ use crate::raft::open::open;
 use crate::raft::types::Types;
 use crate::replica;
 use crate::state::Part;
+use crate::telemetry::Metrics;
 
 struct Fresh;
 
@@ -23,7 +24,12 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for Fresh {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let opened = open(&disk, &super::world::config(1, &dir)).unwrap();
         let (writer, _) = replica::new(Part::Server);
-        let machine = Machine::new(writer, opened.snapshots, Arc::<ClusterClock>::default());
+        let machine = Machine::new(
+            writer,
+            opened.snapshots,
+            Arc::<ClusterClock>::default(),
+            &Metrics::default(),
+        );
         Ok((dir, opened.log, machine))
     }
 }

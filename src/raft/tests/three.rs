@@ -105,8 +105,10 @@ fn leadership_moves_on_request() {
     });
     cluster.block_on(cluster.raft(leader).transfer_leader(NodeId(to))).unwrap();
     cluster.wait("the other one leads", || cluster.status(to).leads());
+    let heir = Some(NodeId(to));
+    cluster.wait("the one before knows", || cluster.status(leader).leader == heir);
     let refused = cluster.block_on(cluster.raft(leader).propose(put("k", "v"))).unwrap_err();
-    assert_eq!(refused, ProposeError::NotLeader { leader: Some(NodeId(to)) });
+    assert_eq!(refused, ProposeError::NotLeader { leader: heir });
 }
 
 #[test]

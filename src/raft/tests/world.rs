@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::model::{LeaseId, NodeId, NodeName, Role};
 use crate::net::peer::{CallError, Purpose};
-use crate::raft::{Config, LogMark, Marker, ProposeError, Raft, Status, Transport};
+use crate::raft::{Config, LogMark, LogSizes, Marker, ProposeError, Raft, Status, Transport};
 use crate::replica::{self, Replica};
 use crate::state::{Admission, Command, Founding, Part, Put, Settings};
 use crate::telemetry::Metrics;
@@ -29,7 +29,8 @@ pub fn dir() -> TempDir {
 }
 
 pub fn config(id: u64, dir: &TempDir) -> Config {
-    Config { segment_bytes: 64 * 1024, keep_entries: 2, ..Config::new(NodeId(id), dir.path()) }
+    let sizes = LogSizes { segment_bytes: 64 * 1024, keep_entries: 2, ..LogSizes::default() };
+    Config { sizes, ..Config::new(NodeId(id), dir.path()) }
 }
 
 /// Reaches nobody.

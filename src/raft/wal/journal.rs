@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+
+use crate::lifecycle::chance;
 
 use super::super::disk::{Disk, DiskFile};
 use super::error::WalError;
@@ -28,6 +31,8 @@ pub(super) struct Journal {
     next_frame: u64,
     /// A segment was begun since the floor was last kept.
     rolled: bool,
+    /// The frame that was written and not yet synced purges entries.
+    purges: bool,
 }
 
 struct Current {
@@ -92,7 +97,7 @@ impl Journal {
             }
             None => {
                 // Frame numbers begin at 1: zeros are no frame.
-                let header = Header { sequence: 1, salt: rand::random(), first_frame: 1 };
+                let header = Header { sequence: 1, salt: chance::random(), first_frame: 1 };
                 (begin(&*disk, dir, &mut spares, header, segment_size, segment_size)?, 1)
             }
         };
@@ -118,14 +123,29 @@ impl Journal {
             carried,
             next_frame,
             rolled,
+            purges: false,
         };
         journal.spares.prepare();
         Ok((journal, recovered))
     }
 
-    /// Makes a batch durable: when it returns, all of it is. After an error nothing can be known
-    /// of what is on disk, and nothing more may be written. Returns the bytes written.
+    /// Makes a batch durable: when it returns, all of it is.
+    #[cfg(test)]
     pub(super) fn commit(&mut self, records: &[Record]) -> Result<usize, WalError> {
+        let bytes = self.write(records)?;
+        self.sync()?;
+        Ok(bytes)
+    }
+
+    /// How long the disk is about to take, if that is not for the disk itself to wait out.
+    pub(super) fn latency(&self) -> Duration {
+        self.disk.latency()
+    }
+
+    /// Writes a batch, which is durable after the `sync` that must follow. After an error of either
+    /// nothing can be known of what is on disk, and nothing more may be written. Returns the bytes
+    /// written.
+    pub(super) fn write(&mut self, records: &[Record]) -> Result<usize, WalError> {
         let size = |records: &[Record]| records.iter().map(Record::size).sum::<usize>();
         let mut head = self.carried.records();
         // A segment's first frame always fits: the segment is made for it.
@@ -149,14 +169,21 @@ impl Journal {
         let path = || segment::path(&self.dir, self.current.header.sequence);
         let written = self.current.file.write_at(&bytes, self.current.at as u64);
         written.map_err(|error| WalError::io("write", &path())(error))?;
-        self.current.file.sync().map_err(|error| WalError::io("sync", &path())(error))?;
         self.current.at += bytes.len();
         self.next_frame += 1;
-        if records.iter().any(|record| matches!(record, Record::Purge(_))) {
+        self.purges = records.iter().any(|record| matches!(record, Record::Purge(_)));
+        Ok(bytes.len())
+    }
+
+    /// Has the disk keep what was written.
+    pub(super) fn sync(&mut self) -> Result<(), WalError> {
+        let path = || segment::path(&self.dir, self.current.header.sequence);
+        self.current.file.sync().map_err(|error| WalError::io("sync", &path())(error))?;
+        if std::mem::take(&mut self.purges) {
             self.drop_purged();
         }
         self.spares.prepare();
-        Ok(bytes.len())
+        Ok(())
     }
 
     /// Tries again to have a next segment ready, where that failed.
@@ -187,7 +214,7 @@ impl Journal {
     fn roll(&mut self, needed: usize) -> Result<(), WalError> {
         let header = Header {
             sequence: self.current.header.sequence + 1,
-            salt: rand::random(),
+            salt: chance::random(),
             first_frame: self.next_frame,
         };
         let size = (segment::HEADER + needed).max(self.segment_size);

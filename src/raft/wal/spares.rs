@@ -5,7 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::lifecycle;
 
 use super::super::disk::Disk;
 use super::segment;
@@ -61,13 +65,12 @@ impl Spares {
         let path = self.name();
         let (sender, receiver) = channel();
         let (disk, size, made) = (self.disk.clone(), self.size, path.clone());
-        let thread = std::thread::Builder::new().name("wal-spare".to_owned());
-        let spawned = thread.spawn(move || {
+        let spawned = lifecycle::thread("wal-spare", move || {
             // The receiver is gone only when the log has been closed.
             let _ = sender.send(make(&*disk, &made, size));
         });
         match spawned {
-            Ok(_) => self.making = Some((path, receiver)),
+            Ok(()) => self.making = Some((path, receiver)),
             Err(_) => self.failed = Some(Instant::now()),
         }
     }

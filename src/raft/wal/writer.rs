@@ -1,12 +1,15 @@
-//! The writer's thread: drains the queue, commits it as one batch, tells everyone who waits.
+//! The writer: drains the queue, commits it as one batch, tells everyone who waits.
 
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{sleep, timeout};
+
+use crate::lifecycle::Worker;
 
 use super::super::disk::Disk;
 use super::error::WalError;
@@ -83,8 +86,8 @@ pub struct Wal {
 }
 
 struct Writer {
-    queue: Sender<Operation>,
-    thread: JoinHandle<()>,
+    queue: UnboundedSender<Operation>,
+    worker: Worker,
 }
 
 impl Wal {
@@ -105,14 +108,15 @@ impl Wal {
         floors: Floors,
     ) -> Result<(Wal, Recovered), WalError> {
         let (journal, recovered) = Journal::open(disk, dir, segment_size)?;
-        let (queue, operations) = channel();
+        // Bounded by who waits: proposals and appends in flight have bounds of their own.
+        let (queue, operations) = unbounded_channel();
         let pressure = Arc::new(Pressure::default());
         let shown = pressure.clone();
-        let thread = std::thread::Builder::new()
-            .name("wal".to_owned())
-            .spawn(move || run(journal, floors, &operations, &shown))
-            .map_err(WalError::io("start the writer of", dir))?;
-        let open = Mutex::new(Some(Writer { queue, thread }));
+        let worker = Worker::start("wal", async move {
+            run(journal, floors, operations, &shown).await;
+        })
+        .map_err(WalError::io("start the writer of", dir))?;
+        let open = Mutex::new(Some(Writer { queue, worker }));
         Ok((Wal { open, pressure }, recovered))
     }
 
@@ -140,10 +144,9 @@ impl Wal {
     /// Writes what is queued, waits for the writer to end, and takes nothing more.
     pub fn close(&self) {
         let writer = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Writer { queue, thread }) = writer {
+        if let Some(Writer { queue, worker }) = writer {
             drop(queue);
-            // A panic of the writer has been told to everyone who waited for it.
-            let _ = thread.join();
+            worker.join();
         }
     }
 
@@ -168,64 +171,63 @@ fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the log is closed")
 }
 
-fn run(
+async fn run(
     mut journal: Journal,
     mut floors: Floors,
-    operations: &Receiver<Operation>,
+    mut operations: UnboundedReceiver<Operation>,
     pressure: &Pressure,
 ) {
-    while let Some(batch) = next_batch(&mut journal, operations, pressure) {
+    while let Some(batch) = next_batch(&mut journal, &mut operations, pressure).await {
         let mut records = Vec::new();
         let mut waiting = Vec::new();
         for operation in batch {
             records.extend(operation.records);
             waiting.extend(operation.done);
         }
-        match journal.commit(&records) {
+        match commit(&mut journal, &records).await {
             Ok(bytes) => {
                 pressure.written.fetch_add(bytes as u64, Ordering::Relaxed);
                 pressure.full.store(journal.is_full(), Ordering::Relaxed);
                 floors.follow(&mut journal);
                 waiting.into_iter().for_each(|done| done(Ok(())));
             }
-            Err(error) => return fail(&error, waiting, operations),
+            Err(error) => return fail(&error, waiting, operations).await,
         }
     }
 }
 
 /// After a failed write or sync nobody knows what is on disk: nothing is acknowledged any more.
-fn fail(error: &WalError, waiting: Vec<Done>, operations: &Receiver<Operation>) {
+async fn fail(error: &WalError, waiting: Vec<Done>, mut operations: UnboundedReceiver<Operation>) {
     tracing::error!(%error, "the log has failed; this node stops");
     let text = error.to_string();
     let failed = || Err(io::Error::new(error.kind(), text.clone()));
     waiting.into_iter().for_each(|done| done(failed()));
-    while let Ok(operation) = operations.recv() {
+    while let Some(operation) = operations.recv().await {
         operation.done.into_iter().for_each(|done| done(failed()));
     }
 }
 
 /// Everything that is queued, up to a bound; none once the log is closed.
-fn next_batch(
+async fn next_batch(
     journal: &mut Journal,
-    operations: &Receiver<Operation>,
+    operations: &mut UnboundedReceiver<Operation>,
     pressure: &Pressure,
 ) -> Option<Vec<Operation>> {
     let first = loop {
         if !pressure.is_full() {
-            break operations.recv().ok()?;
+            break operations.recv().await?;
         }
-        match operations.recv_timeout(TEND) {
-            Ok(operation) => break operation,
-            Err(RecvTimeoutError::Timeout) => {
+        match timeout(TEND, operations.recv()).await {
+            Ok(operation) => break operation?,
+            Err(_) => {
                 journal.tend();
                 pressure.full.store(journal.is_full(), Ordering::Relaxed);
             }
-            Err(RecvTimeoutError::Disconnected) => return None,
         }
     };
     let mut batch = vec![first];
     if batch.iter().all(|operation| operation.done.is_none()) {
-        batch.extend(operations.recv_timeout(LAZY));
+        batch.extend(timeout(LAZY, operations.recv()).await.ok().flatten());
     }
     let mut bytes: usize = batch.iter().map(size).sum();
     while bytes < BATCH {
@@ -234,6 +236,17 @@ fn next_batch(
         batch.push(operation);
     }
     Some(batch)
+}
+
+/// Makes a batch durable.
+async fn commit(journal: &mut Journal, records: &[Record]) -> Result<usize, WalError> {
+    let bytes = journal.write(records)?;
+    let latency = journal.latency();
+    if !latency.is_zero() {
+        sleep(latency).await;
+    }
+    journal.sync()?;
+    Ok(bytes)
 }
 
 fn size(operation: &Operation) -> usize {
