@@ -102,6 +102,13 @@ fn founding() -> Result<Founding, Box<dyn Error>> {
         client_urls: Vec::new(),
         version: String::new(),
         level: remora::state::LEVEL,
+        token: None,
     };
-    Ok(Founding { cluster: 1, lineage: 1, settings: Settings::default(), founder })
+    Ok(Founding {
+        cluster: 1,
+        lineage: 1,
+        settings: Settings::default(),
+        founder,
+        trust: Default::default(),
+    })
 }

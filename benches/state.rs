@@ -169,9 +169,19 @@ fn founded() -> (Writer, Replica) {
         client_urls: Vec::new(),
         version: String::new(),
         level: remora::state::LEVEL,
+        token: None,
     };
     let settings = Settings::default();
-    take(&mut writer, Command::Found(Founding { cluster: 1, lineage: 1, settings, founder }));
+    take(
+        &mut writer,
+        Command::Found(Founding {
+            cluster: 1,
+            lineage: 1,
+            settings,
+            founder,
+            trust: Default::default(),
+        }),
+    );
     (writer, replica)
 }
 

@@ -23,6 +23,9 @@ pub(super) struct Args {
     /// A server to join through, host:port; may be given several times
     #[arg(long, value_name = "HOST:PORT")]
     join: Vec<String>,
+    /// A file with the join token, `-` for standard input [env: REMORA_JOIN_TOKEN, the token]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// auto, server or edge
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
@@ -90,6 +93,7 @@ impl Args {
             node: node.map_err(|error| named("--node", error.to_string()))?,
             data_dir: self.data_dir.clone(),
             join: self.join.clone(),
+            token_file: self.token_file.clone(),
             role,
             bind: bind.map_err(|error| named("--bind", error))?,
             advertise: advertise.map_err(|error| named("--advertise", error))?,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::identity::JoinToken;
 use crate::model::{NodeName, limits};
 use crate::net::{Fabric, Tcp, is_loopback};
 use crate::raft::{Disk, LogSizes, RealDisk};
@@ -39,6 +40,8 @@ pub struct Config {
     /// Found a cluster only together with so many servers, this one included, whoever of them it
     /// is. 1: alone, where `join` names nobody else.
     pub expect: u32,
+    /// Lets it in as a new agent; one made offline also lets it found the cluster.
+    pub token: Option<JoinToken>,
     /// What members show clients as this agent's URLs.
     pub client_urls: Vec<String>,
     /// Agents may talk beyond loopback without TLS.
@@ -111,6 +114,7 @@ impl Config {
             advertise: loopback,
             join: Vec::new(),
             expect: 1,
+            token: None,
             client_urls: Vec::new(),
             insecure: false,
             settings: Settings::default(),
@@ -144,6 +148,13 @@ impl Config {
             let why = "role: server keeps a log and needs a data_dir".to_owned();
             return Err(ClusterError::Config { key: "data_dir", why });
         }
+        if let (RoleWish::Server, Some(token)) = (self.role, &self.token)
+            && token.role().follows()
+        {
+            let token = token.role().as_str();
+            let why = format!("role: server needs a server's token, this one is for: {token}");
+            return Err(ClusterError::Config { key: "cluster.token_file", why });
+        }
         if self.join.is_empty() && !self.may_serve() {
             let why = "an agent without a data_dir, or with role: edge, needs a server to follow";
             return Err(ClusterError::Config { key: "cluster.join", why: why.to_owned() });
@@ -153,7 +164,8 @@ impl Config {
 
     /// Whether this agent may become a server.
     pub(super) fn may_serve(&self) -> bool {
-        self.role != RoleWish::Edge && self.data_dir.is_some()
+        let allowed = self.token.as_ref().is_none_or(|token| !token.role().follows());
+        self.role != RoleWish::Edge && self.data_dir.is_some() && allowed
     }
 
     /// Agents talk in the clear where others can listen.

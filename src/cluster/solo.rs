@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::{Applied, NodeId, NodeName, Role, Stamp};
 use crate::replica::{self, Writer};
-use crate::state::{Admission, Command, Founding, Outcome, Part, Proposal, Settings};
+use crate::state::{Admission, Command, Founding, Outcome, Part, Proposal, Settings, Trust};
 use crate::telemetry::Metrics;
 
 use super::threshold::Threshold;
@@ -55,6 +55,11 @@ impl Solo {
 impl Cluster {
     /// A founded cluster whose only member is `name`.
     pub fn solo(name: NodeName) -> Cluster {
+        Cluster::solo_trusting(name, Trust::default())
+    }
+
+    /// The same, founded with that authority.
+    pub fn solo_trusting(name: NodeName, trust: Trust) -> Cluster {
         let (writer, replica) = replica::new(Part::Server);
         let solo = Solo { writer: Mutex::new(writer) };
         let founder = Admission {
@@ -65,9 +70,10 @@ impl Cluster {
             client_urls: vec!["http://127.0.0.1:2379".to_owned()],
             version: env!("CARGO_PKG_VERSION").to_owned(),
             level: crate::state::LEVEL,
+            token: None,
         };
         let settings = Settings::default();
-        solo.propose(Command::Found(Founding { cluster: 1, lineage: 1, settings, founder }));
+        solo.propose(Command::Found(Founding { cluster: 1, lineage: 1, settings, founder, trust }));
         let config = Config::new(name.clone(), None);
         let threshold = Threshold::new(&config, &Metrics::default());
         threshold.open(Door::Solo(Arc::new(solo)));

@@ -11,7 +11,7 @@ use crate::model::{NodeId, Role};
 use crate::net::peer::{Guard, Links, serve};
 use crate::raft;
 use crate::replica::{self, Replica, Writer};
-use crate::state::{Admission, Command, Founding, Outcome, Part, State};
+use crate::state::{Admission, Command, Founding, Outcome, Part, State, Trust};
 use crate::telemetry::{Gauge, Metrics};
 
 use super::asks::Introduction;
@@ -244,6 +244,7 @@ impl Arrival {
             client_urls: self.config.client_urls.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             level: self.config.level,
+            token: None,
         }
     }
 
@@ -328,6 +329,7 @@ impl Arrival {
             lineage: chance::random(),
             settings: self.config.settings.clone(),
             founder: self.admission(Role::Server, chance::random()),
+            trust: Trust::default(),
         };
         match patience::propose(server, &Command::Found(founding)).await {
             Ok((Outcome::Refused(refusal), _)) => Err(failed(refusal.to_string())),

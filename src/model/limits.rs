@@ -162,3 +162,5 @@ pub const CHAIN: usize = 8;
 pub const CERTIFICATE: usize = 4 * 1024;
 /// A cluster's authority as servers keep it and hand it to new ones.
 pub const AUTHORITY: usize = 32 * 1024;
+/// Join tokens that a cluster keeps.
+pub const JOIN_TOKENS: usize = 4096;

@@ -21,9 +21,10 @@ impl Published {
         Published { changes, encoded: OnceLock::new() }
     }
 
-    /// The changes in the form in which they travel (postcard).
+    /// The changes in the form in which they travel to followers (postcard), without what never
+    /// leaves servers.
     pub fn encoded(&self) -> &Bytes {
-        self.encoded.get_or_init(|| match postcard::to_stdvec(&self.changes) {
+        self.encoded.get_or_init(|| match postcard::to_stdvec(&*self.changes.shared()) {
             Ok(bytes) => bytes.into(),
             Err(error) => unreachable!("changes are plain data: {error}"),
         })

@@ -68,6 +68,15 @@ impl State {
                 }
             }
             Change::Floor(revision) => self.absorb_floor(*revision),
+            Change::Token(id, row) => {
+                // An edge that is told of one all the same keeps it no more than the history.
+                if self.history.is_some() {
+                    match row {
+                        Some(row) => self.tokens.insert(*id, row.clone()),
+                        None => self.tokens.remove(id),
+                    };
+                }
+            }
         }
     }
 

@@ -1,14 +1,16 @@
 //! What a command did: rows put and deleted. This is what followers absorb and watchers read.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp};
+use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp, TokenId};
 
 use super::history::KeyEvent;
 use super::rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeRow,
+    TokenRow,
 };
 
 /// The effect of one log entry. An entry without effect (a blank, a membership, a command that
@@ -40,12 +42,25 @@ pub enum Change {
     Compacted(Revision),
     /// Deletions up to this revision are no longer remembered.
     Floor(Revision),
+    /// Servers only: followers are not told.
+    Token(TokenId, Option<TokenRow>),
 }
 
 impl Changes {
     /// Roughly the bytes that these changes keep alive.
     pub fn weight(&self) -> usize {
         size_of::<Changes>() + self.rows.iter().map(Change::weight).sum::<usize>()
+    }
+
+    /// What followers are told of these changes: all but what never leaves servers.
+    pub fn shared(&self) -> Cow<'_, Changes> {
+        let is_secret = |change: &Change| matches!(change, Change::Token(..));
+        if !self.rows.iter().any(is_secret) {
+            return Cow::Borrowed(self);
+        }
+        let mut shared = self.clone();
+        shared.rows.retain(|change| !is_secret(change));
+        Cow::Owned(shared)
     }
 
     /// What happened to keys, in the order of sub-revisions.

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CheckDef, Folded, Health, LeaseId, NodeId, NodeName, Revision, Role, ServiceDef, Source, Stamp,
+    CheckDef, Digest, Folded, Health, LeaseId, NodeId, NodeName, Revision, Role, ServiceDef,
+    Source, Stamp, TokenId,
 };
 
 use super::keys::KeyRange;
@@ -71,6 +72,10 @@ pub enum Command {
     },
     /// The level of `apply` from here on.
     Raise(u32),
+    /// A join token that from now on lets agents in.
+    TokenPut(TokenPut),
+    /// A join token lets nobody in any more. The founding token takes those made with it along.
+    TokenRetire(TokenId),
 }
 
 /// A new cluster and its first member.
@@ -80,6 +85,35 @@ pub struct Founding {
     pub lineage: u64,
     pub settings: Settings,
     pub founder: Admission,
+    pub trust: Trust,
+}
+
+/// Whom agents that want to be let in have to trust, and what they have to show.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Trust {
+    /// The authority's root key. None: a cluster without certificates, of one agent on loopback.
+    pub root: Option<Digest>,
+    /// The tokens that were made before there was a cluster; the server's is the founding token.
+    pub offline: Vec<TokenDef>,
+}
+
+/// The public half of a join token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenDef {
+    pub id: TokenId,
+    pub role: Role,
+    /// Of the key that signs proofs: an uncompressed point on P-256.
+    pub public: Bytes,
+}
+
+/// A token that the cluster makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenPut {
+    pub def: TokenDef,
+    /// In cluster time, from this command on. None: for good.
+    pub ttl: Option<std::time::Duration>,
+    /// How many agents it lets in. None: any number.
+    pub uses: Option<u64>,
 }
 
 /// Who asks to be a member.
@@ -94,6 +128,9 @@ pub struct Admission {
     pub version: String,
     /// The level of `apply` that its release speaks at most.
     pub level: u32,
+    /// The join token whose proof was seen. None: a member known by its certificate, or a cluster
+    /// without certificates.
+    pub token: Option<TokenId>,
 }
 
 /// etcd's put.
@@ -220,4 +257,18 @@ pub enum Refusal {
          install a newer release"
     )]
     Outdated { spoken: u32, current: u32 },
+    #[error("there is no join token {0}: it was retired, or is another cluster's")]
+    NoToken(TokenId),
+    #[error("there is a join token {0} already")]
+    TokenExists(TokenId),
+    #[error("there are {0} join tokens, and no more are kept: retire some")]
+    TooManyTokens(usize),
+    #[error("a new agent needs a join token")]
+    TokenNeeded,
+    #[error("a join token for the role {} lets in no {}", .token.as_str(), .asked.as_str())]
+    TokenRole { token: Role, asked: Role },
+    #[error("the join token {0} has expired")]
+    TokenExpired(TokenId),
+    #[error("the join token {0} has been used up")]
+    TokenUsedUp(TokenId),
 }

@@ -25,21 +25,21 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::model::{Applied, Index, LeaseId, Member, NodeId, Revision, Stamp};
+use crate::model::{Applied, Index, LeaseId, Member, NodeId, Revision, Stamp, TokenId};
 
 use catalog::Catalog;
 
 pub use change::{Change, Changes};
 pub use command::{
     Admission, CatalogOp, Command, DeleteRange, Founding, KvCommand, Outcome, Proposal, Put,
-    Refusal,
+    Refusal, TokenDef, TokenPut, Trust,
 };
 pub use history::{History, KeyEvent, RevisionLog};
 pub use keys::{KeyRange, RangeError, RangeQuery, RangeResult, SortBy};
 pub use presence::{ABSENT, PRESENCE_CHECK, PRESENT, Presence, presence_check};
 pub use rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeDef,
-    NodeRow, Settings, Tombstone,
+    NodeRow, Settings, TokenRow, Tombstone,
 };
 pub use snapshot::{Decoder, Part, SnapshotError};
 pub use topic::Topic;
@@ -69,6 +69,8 @@ pub struct State {
     deletions: OrdSet<(Revision, Key)>,
     /// Server part: the past of the key space. Edges keep none.
     history: Option<History>,
+    /// Server part: who may be let in.
+    tokens: OrdMap<TokenId, TokenRow>,
 }
 
 impl Default for State {
@@ -98,6 +100,7 @@ impl State {
                 Part::Server => Some(History::default()),
                 Part::Shared => None,
             },
+            tokens: OrdMap::new(),
         }
     }
 
@@ -159,6 +162,16 @@ impl State {
     /// The keys that go when the lease ends, in order.
     pub fn lease_keys(&self, id: LeaseId) -> impl Iterator<Item = &Key> {
         self.lease_keys.get(&id).into_iter().flat_map(|keys| keys.iter())
+    }
+
+    /// The join token, if there is one and this is a server's state.
+    pub fn token(&self, id: TokenId) -> Option<&TokenRow> {
+        self.tokens.get(&id)
+    }
+
+    /// All join tokens in order of their ids; none on an edge.
+    pub fn tokens(&self) -> impl Iterator<Item = &TokenRow> {
+        self.tokens.values()
     }
 
     /// The past of the key space; none on an edge.

@@ -8,8 +8,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CheckDef, Folded, Health, Index, LeaseId, NodeId, Revision, ServiceDef, Source, Stamp,
+    CheckDef, Digest, Folded, Health, Index, LeaseId, NodeId, Revision, ServiceDef, Source, Stamp,
+    TokenId,
 };
+
+use super::command::TokenDef;
 
 /// A key: any bytes, 1 to `limits::KEY`.
 pub type Key = Bytes;
@@ -125,6 +128,22 @@ pub struct Identity {
     /// The next member's id.
     pub next_node: u64,
     pub settings: Settings,
+    /// The authority's root key; none in a cluster without certificates.
+    pub root: Option<Digest>,
+    /// The token whose key founded the cluster, until it is retired.
+    pub founding: Option<TokenId>,
+}
+
+/// A join token as servers know it: nothing in it lets anybody in. Never leaves servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRow {
+    pub def: TokenDef,
+    /// Cluster time at which it ends. None: it does not.
+    pub ends: Option<Stamp>,
+    /// How many agents it still lets in. None: any number.
+    pub left: Option<u64>,
+    /// It was made before the cluster, and goes with the founding token.
+    pub offline: bool,
 }
 
 /// Names an instance: a node and an id on it.

@@ -27,7 +27,7 @@ const END: u8 = 255;
 pub enum Part {
     /// What everyone holds: keys, catalog, leases, members.
     Shared,
-    /// The same and what only servers hold: the history.
+    /// The same and what only servers hold: the history, the join tokens.
     Server,
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp};
+use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp, TokenId};
 
 use super::State;
 use super::catalog::TableIndexes;
 use super::history::{History, KeyEvent};
 use super::rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeRow,
-    Tombstone,
+    TokenRow, Tombstone,
 };
 use super::snapshot::{Part, Sealer, SnapshotError};
 use super::topic::Touch;
@@ -34,6 +34,7 @@ const HISTORY: u8 = 128;
 const KEPT: u8 = 129;
 /// One event of a past revision after the other.
 const PAST: u8 = 130;
+const TOKENS: u8 = 131;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Head {
@@ -75,7 +76,10 @@ pub(super) fn write<E, S: FnMut(&[u8]) -> Result<(), E>>(
     let mut services = catalog.services.iter();
     services.try_for_each(|(name, entry)| out.row(SERVICE_INDEXES, &(name, entry.indexes())))?;
     match (part, &state.history) {
-        (Part::Server, Some(history)) => write_history(state, history, out),
+        (Part::Server, Some(history)) => {
+            write_history(state, history, out)?;
+            state.tokens.iter().try_for_each(|row| out.row(TOKENS, &row))
+        }
         _ => Ok(()),
     }
 }
@@ -173,6 +177,9 @@ impl Tables {
                 if let Some(entry) = state.catalog.services.get_mut(&name) {
                     [entry.catalog_index, entry.health_index, entry.checks_index] = indexes;
                 }
+            }),
+            TOKENS if part == Part::Server => each(rows, |(id, row): (TokenId, TokenRow)| {
+                state.tokens.insert(id, row);
             }),
             HISTORY.. if part == Part::Server => self.take_history(kind, rows),
             _ => Ok(()),

@@ -55,6 +55,7 @@ pub struct ClusterSection {
     pub expect: Option<u32>,
     pub replace_after: Option<Period>,
     pub retire_after: Option<Period>,
+    pub token_file: Option<PathBuf>,
     pub voters: Option<u32>,
     pub standbys: Option<u32>,
     pub presence_ttl: Option<Period>,

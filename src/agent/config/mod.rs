@@ -8,6 +8,7 @@ mod file;
 mod load;
 mod resolve;
 mod service;
+mod token;
 mod values;
 
 pub use file::{File, RoleSetting};

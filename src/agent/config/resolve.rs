@@ -18,6 +18,7 @@ use super::file::{
     ProtocolSetting, RoleSetting, TemplateSection, UpstreamSection, WaitSection,
 };
 use super::load::ConfigError;
+use super::token;
 use super::values::{Advertise, HttpListen, Listen};
 
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8300);
@@ -34,6 +35,8 @@ pub struct Flags {
     pub node: Option<NodeName>,
     pub data_dir: Option<PathBuf>,
     pub join: Vec<String>,
+    /// `-` is standard input.
+    pub token_file: Option<PathBuf>,
     pub role: Option<RoleSetting>,
     pub bind: Option<Listen>,
     pub advertise: Option<Advertise>,
@@ -161,6 +164,9 @@ fn members(
         services: services.collect(),
         peer_port: advertise.port(),
     };
+    let variable = std::env::var(token::VARIABLE).ok();
+    let token =
+        token::join_token(flags.token_file.as_ref(), variable, section.token_file.as_ref())?;
     let cluster = cluster::Config {
         name: node,
         data_dir,
@@ -169,6 +175,7 @@ fn members(
         advertise,
         join: join.clone(),
         expect,
+        token,
         client_urls: file.http.advertise.clone(),
         insecure: section.insecure,
         settings: Settings { voters, standbys, ..Settings::default() },

@@ -75,9 +75,16 @@ impl Source {
             client_urls: vec![],
             version: String::new(),
             level: crate::state::LEVEL,
+            token: None,
         };
         let settings = Settings::default();
-        source.apply(Command::Found(Founding { cluster, lineage, settings, founder }));
+        source.apply(Command::Found(Founding {
+            cluster,
+            lineage,
+            settings,
+            founder,
+            trust: Default::default(),
+        }));
         source
     }
 

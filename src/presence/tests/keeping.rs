@@ -213,6 +213,7 @@ async fn what_the_catalog_refuses_is_said_and_tried_again() {
         client_urls: vec![],
         version: String::new(),
         level: crate::state::LEVEL,
+        token: None,
     };
     let admitted = house.cluster.propose(Command::Admit(other)).await.unwrap();
     let Outcome::Admitted { id, .. } = admitted else { panic!("{admitted:?}") };

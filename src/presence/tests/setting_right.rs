@@ -39,9 +39,19 @@ fn founded() -> State {
         client_urls: vec![],
         version: String::new(),
         level: crate::state::LEVEL,
+        token: None,
     };
     let settings = Settings::default();
-    apply(&mut state, Command::Found(Founding { cluster: 1, lineage: 1, settings, founder }));
+    apply(
+        &mut state,
+        Command::Found(Founding {
+            cluster: 1,
+            lineage: 1,
+            settings,
+            founder,
+            trust: Default::default(),
+        }),
+    );
     state
 }
 

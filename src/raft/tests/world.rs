@@ -61,7 +61,9 @@ pub fn found() -> Command {
             client_urls: Vec::new(),
             version: "test".to_owned(),
             level: crate::state::LEVEL,
+            token: None,
         },
+        trust: Default::default(),
     })
 }
 

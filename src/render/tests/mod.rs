@@ -34,9 +34,16 @@ impl World {
             client_urls: Vec::new(),
             version: "0".to_owned(),
             level: crate::state::LEVEL,
+            token: None,
         };
         let settings = Settings::default();
-        world.run(Command::Found(Founding { cluster: 1, lineage: 1, settings, founder }));
+        world.run(Command::Found(Founding {
+            cluster: 1,
+            lineage: 1,
+            settings,
+            founder,
+            trust: Default::default(),
+        }));
         world
     }
 

@@ -22,9 +22,19 @@ pub(super) fn founded() -> (Writer, Replica) {
         client_urls: Vec::new(),
         version: "1".to_owned(),
         level: crate::state::LEVEL,
+        token: None,
     };
     let settings = Settings::default();
-    take(&mut writer, Command::Found(Founding { cluster: 1, lineage: 1, settings, founder }));
+    take(
+        &mut writer,
+        Command::Found(Founding {
+            cluster: 1,
+            lineage: 1,
+            settings,
+            founder,
+            trust: Default::default(),
+        }),
+    );
     writer.publish();
     (writer, replica)
 }

@@ -47,6 +47,11 @@ impl<'a> Draft<'a> {
         self.base
     }
 
+    /// Cluster time of the command.
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
     pub(super) fn push(&mut self, change: Change) {
         self.rows.push(change);
     }

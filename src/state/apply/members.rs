@@ -8,7 +8,7 @@ use crate::state::command::{Admission, Founding, Outcome, Refusal};
 use crate::state::rows::Identity;
 
 use super::draft::Draft;
-use super::{catalog, change_identity};
+use super::{catalog, change_identity, tokens};
 
 /// The founder's id, known before the first entry: its log has to name it.
 const FOUNDER: NodeId = NodeId(1);
@@ -23,7 +23,10 @@ pub(super) fn found(draft: &mut Draft<'_>, founding: &Founding) -> Result<Outcom
         level: founding.founder.level,
         next_node: FOUNDER.0 + 1,
         settings: founding.settings.clone(),
+        root: founding.trust.root,
+        founding: tokens::founding(&founding.trust),
     }));
+    tokens::found(draft, &founding.trust);
     draft.push(Change::Member(FOUNDER, Some(member(FOUNDER, &founding.founder))));
     Ok(Outcome::Admitted { id: FOUNDER, cluster: founding.cluster })
 }
@@ -33,6 +36,7 @@ pub(super) fn admit(draft: &mut Draft<'_>, admission: &Admission) -> Result<Outc
     let cluster = draft.state().identity.cluster;
     let mut members = draft.state().members.values();
     if let Some(known) = members.find(|member| member.nonce == admission.nonce).cloned() {
+        tokens::check(draft, admission, Some(&*known))?;
         make_room(draft, admission, Some(known.id))?;
         if known.name.folded() != admission.name.folded() {
             remove_nodes_of(draft, known.id);
@@ -43,6 +47,7 @@ pub(super) fn admit(draft: &mut Draft<'_>, admission: &Admission) -> Result<Outc
         }
         return Ok(Outcome::Admitted { id: known.id, cluster });
     }
+    tokens::check(draft, admission, None)?;
     make_room(draft, admission, None)?;
     let mut identity = draft.state().identity.clone();
     let id = NodeId(identity.next_node);

@@ -5,6 +5,7 @@ mod draft;
 mod keys;
 mod leases;
 mod members;
+mod tokens;
 
 use crate::model::Applied;
 
@@ -82,6 +83,8 @@ fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outco
             Ok(Outcome::Done)
         }
         Command::Raise(level) => members::raise(draft, *level),
+        Command::TokenPut(put) => tokens::put(draft, put),
+        Command::TokenRetire(id) => tokens::retire(draft, *id),
     }
 }
 

@@ -67,6 +67,11 @@ fn same_rows(state: &State, model: &Model) {
     let expected = model.members.all().into_iter().map(|(_, found)| found.value);
     assert_eq!(members, expected.collect::<Vec<_>>());
 
+    let tokens: Vec<_> = state.tokens().cloned().collect();
+    let expected = model.tokens.all().into_iter().map(|(_, found)| found.value);
+    assert_eq!(tokens, expected.collect::<Vec<_>>());
+    assert_eq!(state.identity().founding, model.founding);
+
     let nodes: Vec<NodeRow> = state.nodes().map(|(_, row)| (**row).clone()).collect();
     assert_eq!(nodes, node_rows(model));
     let instances: Vec<InstanceRow> = state

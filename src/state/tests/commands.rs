@@ -8,10 +8,11 @@ use proptest::prelude::*;
 use crate::model::Stamp;
 use crate::model::{
     CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, NodeName, Role, ServiceDef, Source,
+    TokenId,
 };
 use crate::state::{
     Admission, CatalogOp, Command, DeleteRange, Key, KeyRange, KvCommand, NodeDef, PRESENCE_CHECK,
-    Put, RangeQuery, Settings, SortBy,
+    Put, RangeQuery, Settings, SortBy, TokenDef, TokenPut,
 };
 
 pub const KEYS: [&[u8]; 7] = [b"a", b"a/b", b"a/c", b"a0", b"b", b"b/\xff", b"\xff"];
@@ -176,9 +177,10 @@ fn put_check() -> impl Strategy<Value = CatalogOp> {
 }
 
 pub fn admission() -> impl Strategy<Value = Admission> {
-    let role = one_of(&[Role::Server, Role::Edge, Role::Edge]);
-    let of = (one_of(&NODES), 1..6u128, role, 8300..8302u16, 1..3u32);
-    of.prop_map(|(name, nonce, role, port, level)| Admission {
+    let role = one_of(&[Role::Server, Role::Edge, Role::Edge, Role::Relay]);
+    let token = prop_oneof![4 => token_id().prop_map(Some), 1 => Just(None)];
+    let of = (one_of(&NODES), 1..6u128, role, 8300..8302u16, 1..3u32, token);
+    of.prop_map(|(name, nonce, role, port, level, token)| Admission {
         name: NodeName::new(name).unwrap(),
         nonce,
         role,
@@ -186,7 +188,26 @@ pub fn admission() -> impl Strategy<Value = Admission> {
         client_urls: Vec::new(),
         version: "1".to_owned(),
         level,
+        token,
     })
+}
+
+/// The first two were made offline.
+fn token_id() -> impl Strategy<Value = TokenId> {
+    prop_oneof![1u64..3, 1u64..6].prop_map(TokenId)
+}
+
+fn token_command() -> impl Strategy<Value = Command> {
+    let role = one_of(&[Role::Server, Role::Edge, Role::Relay]);
+    let ttl = proptest::option::of((1..90u64).prop_map(Duration::from_millis));
+    let uses = proptest::option::of(0..3u64);
+    prop_oneof![
+        3 => (token_id(), role, ttl, uses).prop_map(|(id, role, ttl, uses)| {
+            let def = TokenDef { id, role, public: Bytes::from_static(&[4; 65]) };
+            Command::TokenPut(TokenPut { def, ttl, uses })
+        }),
+        1 => token_id().prop_map(Command::TokenRetire),
+    ]
 }
 
 fn member_command() -> impl Strategy<Value = Command> {
@@ -227,6 +248,7 @@ pub fn command() -> impl Strategy<Value = (Stamp, Command)> {
         6 => key_command(),
         8 => ops.prop_map(Command::Catalog),
         3 => member_command(),
+        1 => token_command(),
         1 => housekeeping(),
     ];
     ((0..100u64).prop_map(Stamp), command)

@@ -9,11 +9,13 @@ mod indexes;
 mod model;
 mod snapshots;
 mod table;
+mod tokens;
 
-use crate::model::{Applied, NodeName, Role, Stamp};
+use crate::model::{Applied, Digest, NodeName, Role, Stamp, TokenId};
 
 use super::{
     Admission, Changes, Command, Founding, KeyRow, Outcome, Part, Proposal, Settings, State,
+    TokenDef, Trust,
 };
 use model::Write;
 use table::Version;
@@ -28,7 +30,7 @@ impl Told {
     fn founded() -> Told {
         let mut told = Told { state: State::new(Part::Server), entries: Vec::new() };
         let (settings, founder) = (Settings::default(), founder());
-        let founding = Founding { cluster: 1, lineage: 1, settings, founder };
+        let founding = Founding { cluster: 1, lineage: 1, settings, founder, trust: trust() };
         told.tell(Stamp(0), Command::Found(founding));
         told
     }
@@ -47,6 +49,13 @@ impl Told {
     }
 }
 
+/// A cluster that lets nobody in without a token, and knows two from its beginning.
+fn trust() -> Trust {
+    let token = |id, role| TokenDef { id: TokenId(id), role, public: vec![id as u8; 65].into() };
+    let offline = vec![token(1, Role::Server), token(2, Role::Edge)];
+    Trust { root: Some(Digest([7; 32])), offline }
+}
+
 fn founder() -> Admission {
     Admission {
         name: NodeName::new("n1").unwrap(),
@@ -56,6 +65,7 @@ fn founder() -> Admission {
         client_urls: Vec::new(),
         version: "1".to_owned(),
         level: 1,
+        token: None,
     }
 }
 

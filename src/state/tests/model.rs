@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    CheckDef, Folded, Health, LeaseId, Member, NodeId, Role, ServiceDef, Source, Stamp,
+    CheckDef, Folded, Health, LeaseId, Member, NodeId, Role, ServiceDef, Source, Stamp, TokenId,
 };
 use crate::state::{
     ABSENT, Admission, CatalogOp, CheckKey, Command, InstanceKey, Key, KvCommand, NodeDef, Outcome,
-    PRESENCE_CHECK, Put, Refusal, Settings, presence_check,
+    PRESENCE_CHECK, Put, Refusal, Settings, TokenPut, TokenRow, presence_check,
 };
 
 use super::table::Table;
@@ -41,6 +41,8 @@ pub struct Model {
     pub instances: Table<InstanceKey, (ServiceDef, Source)>,
     pub checks: Table<CheckKey, Check>,
     pub members: Table<NodeId, Member>,
+    pub tokens: Table<TokenId, TokenRow>,
+    pub founding: Option<TokenId>,
     pub next_node: u64,
     pub settings: Settings,
     pub level: u32,
@@ -58,6 +60,13 @@ impl Model {
     pub fn founded(founder: &Admission) -> Model {
         let mut model = Model { index: 1, revision: 1, next_node: 2, level: 1, ..Model::default() };
         model.members.put(1, &NodeId(1), member(NodeId(1), founder));
+        for def in super::trust().offline {
+            if def.role == Role::Server {
+                model.founding = Some(def.id);
+            }
+            let row = TokenRow { def: def.clone(), ends: None, left: None, offline: true };
+            model.tokens.put(1, &def.id, row);
+        }
         model
     }
 
@@ -83,9 +92,10 @@ impl Model {
         outcome
     }
 
-    fn lengths(&self) -> [usize; 6] {
-        let keys = [self.keys.len(), self.leases.len(), self.members.len()];
-        [keys[0], keys[1], keys[2], self.nodes.len(), self.instances.len(), self.checks.len()]
+    fn lengths(&self) -> [usize; 7] {
+        let [keys, leases, members] = [self.keys.len(), self.leases.len(), self.members.len()];
+        let [nodes, instances] = [self.nodes.len(), self.instances.len()];
+        [keys, leases, members, nodes, instances, self.checks.len(), self.tokens.len()]
     }
 
     fn decide(&mut self, command: &Command) -> Decision {
@@ -148,6 +158,8 @@ impl Model {
             }
             Command::Forget { tombstones, history } => self.forget(*tombstones, *history),
             Command::Raise(level) => self.raise(*level),
+            Command::TokenPut(put) => self.put_token(put),
+            Command::TokenRetire(id) => self.retire_token(*id),
         }
     }
 
@@ -183,6 +195,8 @@ impl Model {
             self.members.all().into_iter().map(|(_, found)| found.value).collect();
         let known = members.iter().find(|member| member.nonce == admission.nonce);
         let same_name = |member: &&Member| member.name.folded() == admission.name.folded();
+        let is_new = known.is_none() && !members.iter().any(|member| same_name(&member));
+        self.show_token(admission, known.is_none(), is_new)?;
         for other in members.iter().filter(same_name) {
             if Some(other.id) == known.map(|known| known.id) {
                 continue;
@@ -206,6 +220,69 @@ impl Model {
         };
         self.put_member(member(id, admission));
         Ok(Outcome::Admitted { id, cluster: 1 })
+    }
+
+    fn show_token(
+        &mut self,
+        admission: &Admission,
+        asks_first: bool,
+        is_new: bool,
+    ) -> Result<(), Refusal> {
+        let Some(id) = admission.token else {
+            return if asks_first { Err(Refusal::TokenNeeded) } else { Ok(()) };
+        };
+        let Some(mut row) = self.tokens.get(&id).map(|found| found.value) else {
+            return Err(Refusal::NoToken(id));
+        };
+        let (token, asked) = (row.def.role, admission.role);
+        let fits = [
+            (Role::Server, Role::Server),
+            (Role::Server, Role::Edge),
+            (Role::Edge, Role::Edge),
+            (Role::Relay, Role::Relay),
+            (Role::Relay, Role::Edge),
+        ];
+        if !fits.contains(&(token, asked)) {
+            return Err(Refusal::TokenRole { token, asked });
+        }
+        let binds = if token == Role::Server { asks_first } else { is_new };
+        if binds && row.ends.is_some_and(|ends| self.stamp >= ends) {
+            return Err(Refusal::TokenExpired(id));
+        }
+        if binds && row.left == Some(0) {
+            return Err(Refusal::TokenUsedUp(id));
+        }
+        if let (true, Some(left)) = (binds, &mut row.left) {
+            *left -= 1;
+            self.tokens.put(self.index + 1, &id, row);
+        }
+        Ok(())
+    }
+
+    fn put_token(&mut self, put: &TokenPut) -> Decision {
+        if self.tokens.has(&put.def.id) {
+            return Err(Refusal::TokenExists(put.def.id));
+        }
+        let ends = put.ttl.map(|ttl| Stamp(self.stamp.0 + ttl.as_millis() as u64));
+        let row = TokenRow { def: put.def.clone(), ends, left: put.uses, offline: false };
+        self.tokens.put(self.index + 1, &put.def.id, row);
+        Ok(Outcome::Done)
+    }
+
+    fn retire_token(&mut self, id: TokenId) -> Decision {
+        if !self.tokens.has(&id) {
+            return Err(Refusal::NoToken(id));
+        }
+        let ends_founding = self.founding == Some(id);
+        for (other, found) in self.tokens.all() {
+            if other == id || (ends_founding && found.value.offline) {
+                self.tokens.remove(self.index + 1, &other);
+            }
+        }
+        if ends_founding {
+            self.founding = None;
+        }
+        Ok(Outcome::Done)
     }
 
     fn put(&mut self, put: &Put) -> Decision {

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::model::{
-    CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, ServiceDef, Source, Stamp,
+    CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, Role, ServiceDef, Source, Stamp, TokenId,
 };
 use crate::state::snapshot::{MAGIC, SECTION_HEAD, section_crc};
 use crate::state::{
-    CatalogOp, Command, Decoder, KvCommand, NodeDef, Part, Put, SnapshotError, State,
-    presence_check,
+    CatalogOp, Command, Decoder, KvCommand, NodeDef, Part, Put, SnapshotError, State, TokenDef,
+    TokenPut, presence_check,
 };
 
 use super::Told;
@@ -195,6 +195,15 @@ fn sample() -> State {
         set("old", "3"),
         Command::Kv(KvCommand::Delete { key: Bytes::from("old"), cas: None }),
         set("new", "1"),
+        Command::TokenPut(TokenPut {
+            def: TokenDef {
+                id: TokenId(9),
+                role: Role::Edge,
+                public: Bytes::from_static(&[4; 65]),
+            },
+            ttl: Some(Duration::from_secs(60)),
+            uses: Some(3),
+        }),
     ];
     let stamps = (1..).map(|n| Stamp(n * 1000));
     told(stamps.zip(commands).collect()).state
@@ -213,6 +222,7 @@ fn format_1_is_read_and_written_as_it_was_released() {
         [Health::Warning]
     );
     assert_eq!(state.service_health_index("gone"), 4);
+    assert_eq!(state.token(TokenId(9)).unwrap().left, Some(3));
     assert_eq!(state.encode(Part::Server), sample().encode(Part::Server));
     assert_eq!(state.encode(Part::Server), bytes);
 }
