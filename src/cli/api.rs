@@ -124,6 +124,10 @@ impl Api {
         self.ask(Method::PUT, path, body)
     }
 
+    pub(super) fn post(&self, path: &str, body: Vec<u8>) -> Result<Reply> {
+        self.ask(Method::POST, path, body)
+    }
+
     pub(super) fn delete(&self, path: &str) -> Result<Reply> {
         self.ask(Method::DELETE, path, Vec::new())
     }

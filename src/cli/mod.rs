@@ -6,11 +6,14 @@ mod check_config;
 mod deregister;
 mod dev;
 mod entries;
+mod join_token;
 mod kv;
 mod lookup;
 mod members;
 mod output;
 mod register;
+mod revoke;
+mod servers;
 mod services;
 mod status;
 
@@ -43,6 +46,12 @@ enum Command {
     Members(members::Args),
     /// What the agent says of itself
     Status(status::Args),
+    /// The servers of the cluster: list them, set how many, hand over leadership, remove one
+    Servers(servers::Args),
+    /// Make, list and retire the tokens with which agents join
+    JoinToken(join_token::Args),
+    /// Put an agent out of the cluster: its certificate is worth nothing from then on
+    Revoke(revoke::Args),
     /// What is registered, healthy or not
     Services(services::Args),
     /// Where to connect to, as DNS would answer
@@ -84,6 +93,9 @@ pub fn main() -> ExitCode {
         Command::Agent(args) => agent::run(args),
         Command::Members(args) => members::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Servers(args) => servers::run(&args),
+        Command::JoinToken(args) => join_token::run(&args),
+        Command::Revoke(args) => revoke::run(&args),
         Command::Services(args) => services::run(&args),
         Command::Lookup(args) => lookup::run(&args),
         Command::Register(args) => register::run(&args),

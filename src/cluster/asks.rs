@@ -13,6 +13,7 @@ use crate::state::{Command, Outcome};
 use super::ProposeError;
 use super::deadlines::{Subject, Verdict};
 use super::founding::Candidate;
+use super::operator::{Operated, Operation};
 
 /// Released variants are frozen; a change is a new variant.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub(super) enum Ask {
         pulses: Vec<Pulse>,
         reach: Reach,
     },
+    /// Of the leader, by another server.
+    Operate(Operation),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +45,7 @@ pub(super) enum Reply {
     /// Nothing was appended. Only to who asked the leader alone.
     NotLeader,
     Failed(ProposeError),
+    Operated(Operated),
 }
 
 /// How far an ask may travel: from an edge on to the leader, from a server no further.

@@ -14,9 +14,11 @@ mod follow;
 mod founding;
 mod ledger;
 mod membership;
+mod operator;
 mod papers;
 mod patience;
 mod promotion;
+mod removal;
 mod roster;
 mod server;
 mod service;
@@ -40,6 +42,7 @@ use threshold::Threshold;
 
 pub use config::{Config, Pace, RoleWish, Seams};
 pub use error::{ClusterError, ProposeError, ReadError};
+pub use operator::{Operation, OperatorError};
 pub use standing::{RaftRole, Standing};
 pub use start::start;
 

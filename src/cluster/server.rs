@@ -182,6 +182,7 @@ impl Server {
                     None => Reply::NotLeader,
                 }
             }
+            Ask::Operate(operation) => Reply::Operated(self.operate(operation).await),
             // Who asks from outside asks again by itself.
             Ask::Confirm { pulses, reach: Reach::Cluster } => match self.confirm(pulses).await {
                 Some(confirmed) => Reply::Confirmed(confirmed),

@@ -50,7 +50,7 @@ impl Status {
     }
 
     /// On the leader, the other voter that has most of the log.
-    pub(super) fn heir(&self) -> Option<NodeId> {
+    pub fn heir(&self) -> Option<NodeId> {
         let others = self.matched.iter().filter(|(id, _)| self.voters.contains(id));
         let heir = others.filter(|(_, matched)| matched.is_some()).max_by_key(|(_, at)| **at);
         heir.filter(|_| self.leads()).map(|(id, _)| *id)

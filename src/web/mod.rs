@@ -1,5 +1,6 @@
-//! The agent's own pages: `/livez`, `/readyz`, `/metrics` and `/status`.
+//! The agent's own pages: `/livez`, `/readyz`, `/metrics`, `/status`, and `/admin/`.
 
+mod admin;
 mod probes;
 mod status;
 
@@ -58,6 +59,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/readyz/{check}", any(probes::ready))
         .route("/metrics", any(metrics))
         .route("/status", get(status::show))
+        .merge(admin::routes())
         .with_state(Arc::new(parts))
 }
 

@@ -142,7 +142,11 @@ fn describe<'a>(
     }
 }
 
-fn raft_role(standing: &Standing, id: NodeId, role: crate::model::Role) -> Option<&'static str> {
+pub(super) fn raft_role(
+    standing: &Standing,
+    id: NodeId,
+    role: crate::model::Role,
+) -> Option<&'static str> {
     match role {
         crate::model::Role::Edge | crate::model::Role::Relay => None,
         _ if standing.leader == Some(id) => Some("leader"),

@@ -77,6 +77,38 @@ fn the_example_config_is_valid() {
     assert!(said.as_ref().is_ok_and(|text| text.contains("valid")), "{said:?}");
 }
 
+/// Needs no agent, and what is printed is what an agent reads.
+#[test]
+fn tokens_are_made_before_there_is_a_cluster() {
+    let remora = env!("CARGO_BIN_EXE_remora");
+    let said = run(remora, &["join-token", "--offline"]).unwrap();
+    let tokens: Vec<&str> = said.lines().collect();
+    assert_eq!(tokens.len(), 2, "{said}");
+    assert!(tokens[0].starts_with("rmr1-server-") && tokens[1].starts_with("rmr1-edge-"));
+    let digest = |token: &str| token.split('-').nth(2).unwrap().to_owned();
+    assert_eq!(digest(tokens[0]), digest(tokens[1]));
+    let json = run(remora, &["join-token", "--offline", "--role", "relay", "--json"]).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(json["relay"].as_str().unwrap().starts_with("rmr1-relay-"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let (file, token) = (dir.path().join("remora.yaml"), dir.path().join("token"));
+    let config = format!("data_dir: /nowhere\ncluster: {{ token_file: {} }}\n", token.display());
+    fs::write(&file, config).unwrap();
+    let check = || {
+        let output = Command::new(remora).arg("check-config").arg(&file).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    fs::write(&token, tokens[0]).unwrap();
+    assert_eq!(check().0, Some(0));
+    let secret = tokens[0].rsplit('-').next().unwrap();
+    fs::write(&token, &tokens[0][..tokens[0].len() - 1]).unwrap();
+    let (code, said) = check();
+    assert_eq!(code, Some(2));
+    assert!(said.contains("cluster.token_file") && said.contains("part 5"), "{said}");
+    assert!(!said.contains(&secret[..16]), "{said}");
+}
+
 #[test]
 fn commands_print_tables_and_json_and_exit_as_documented() {
     let server = Agent::start(AgentSpec::server("told"));
@@ -124,6 +156,32 @@ fn commands_print_tables_and_json_and_exit_as_documented() {
     assert!(told(&["kv", "tree", "a/"]).contains("two"));
     told(&["kv", "del", "a/b"]);
     assert_eq!(ask(&["kv", "get", "a/b"]).status.code(), Some(1));
+
+    assert!(told(&["servers"]).contains("leader"));
+    assert!(json(&["servers", "--json"])["servers"][0]["id"].is_u64());
+    assert!(told(&["servers", "set", "--voters", "5"]).contains("5 vote"));
+    assert_eq!(json(&["servers", "--json"])["voters"], 5);
+    for refused in [
+        &["servers", "remove", "told"][..],
+        &["servers", "transfer-leader"],
+        &["servers", "transfer-leader", "nobody"],
+        &["revoke", "nobody"],
+        &["revoke", "told"],
+        &["join-token", "retire", "0123456789abcdef"],
+    ] {
+        let output = ask(refused);
+        assert_eq!(output.status.code(), Some(1), "{refused:?}: {output:?}");
+    }
+    assert!(told(&["join-token", "list"]).contains("USES LEFT"));
+    assert!(json(&["join-token", "list", "--json"]).is_array());
+    for usage in [
+        &["join-token", "retire", "nonsense"][..],
+        &["join-token", "--role", "voter"],
+        &["join-token", "--offline", "--uses", "1"],
+        &["servers", "set"],
+    ] {
+        assert_eq!(ask(usage).status.code(), Some(2), "{usage:?}");
+    }
 
     assert_eq!(ask(&["kv", "nonsense"]).status.code(), Some(2));
     let nobody = Command::new(env!("CARGO_BIN_EXE_remora"))

@@ -6,6 +6,8 @@ mod following;
 mod founding;
 mod joining;
 mod lost;
+mod operating;
 mod patience;
 mod promotion;
+mod removal;
 mod world;
