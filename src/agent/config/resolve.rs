@@ -109,6 +109,17 @@ fn guarded(key: &str, addr: SocketAddr, insecure: bool, allow: &str) -> Result<(
     Err(ConfigError::setting(key, format!("{addr} is beyond loopback and not secured; {allow}")))
 }
 
+fn join_names(join: &[String]) -> Result<(), ConfigError> {
+    for (i, target) in join.iter().enumerate() {
+        let (host, port) = target.rsplit_once(':').unwrap_or_default();
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            let key = format!("cluster.join[{i}]");
+            return Err(ConfigError::setting(key, format!("{target:?} is no host:port")));
+        }
+    }
+    Ok(())
+}
+
 fn members(
     file: &File,
     flags: &Flags,
@@ -121,13 +132,7 @@ fn members(
     guarded("cluster.bind", bind, section.insecure, OPEN_CLUSTER)?;
     guarded("cluster.advertise", advertise, section.insecure, OPEN_CLUSTER)?;
     let join = if flags.join.is_empty() { &section.join } else { &flags.join };
-    for (i, target) in join.iter().enumerate() {
-        let (host, port) = target.rsplit_once(':').unwrap_or_default();
-        if host.is_empty() || port.parse::<u16>().is_err() {
-            let key = format!("cluster.join[{i}]");
-            return Err(ConfigError::setting(key, format!("{target:?} is no host:port")));
-        }
-    }
+    join_names(join)?;
     let data_dir = flags.data_dir.clone().or(file.data_dir.clone());
     let role = flags.role.or(file.role).map_or(RoleWish::Auto, RoleSetting::wish);
     if data_dir.is_none() && role == RoleWish::Server {
@@ -164,9 +169,7 @@ fn members(
         services: services.collect(),
         peer_port: advertise.port(),
     };
-    let variable = std::env::var(token::VARIABLE).ok();
-    let token =
-        token::join_token(flags.token_file.as_ref(), variable, section.token_file.as_ref())?;
+    let token = token::find(flags.token_file.as_ref(), section.token_file.as_ref())?;
     let cluster = cluster::Config {
         name: node,
         data_dir,

@@ -11,7 +11,7 @@ use crate::identity::JoinToken;
 use super::load::ConfigError;
 
 /// Holds the token itself.
-pub(super) const VARIABLE: &str = "REMORA_JOIN_TOKEN";
+const VARIABLE: &str = "REMORA_JOIN_TOKEN";
 /// A token is far shorter; keeps a wrong path from filling the memory.
 const LARGEST: usize = 4096;
 
@@ -21,8 +21,16 @@ struct Place<'a> {
     path: &'a Path,
 }
 
-/// The join token, if there is one. `environment` is the variable's value.
-pub(super) fn join_token(
+/// The join token, if there is one; `flag` and `file` are paths.
+pub(super) fn find(
+    flag: Option<&PathBuf>,
+    file: Option<&PathBuf>,
+) -> Result<Option<JoinToken>, ConfigError> {
+    join_token(flag, std::env::var(VARIABLE).ok(), file)
+}
+
+/// The same. `environment` is the variable's value.
+fn join_token(
     flag: Option<&PathBuf>,
     environment: Option<String>,
     file: Option<&PathBuf>,

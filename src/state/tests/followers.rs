@@ -42,7 +42,8 @@ proptest! {
         prop_assert!(edge.history().is_none());
         for entry in told.entries.iter().skip(cut + 1) {
             // As they travel.
-            edge.absorb(&postcard::from_bytes(&postcard::to_stdvec(&*entry.shared()).unwrap()).unwrap());
+            let bytes = postcard::to_stdvec(&*entry.shared()).unwrap();
+            edge.absorb(&postcard::from_bytes(&bytes).unwrap());
         }
         prop_assert_eq!(edge.checksum(Part::Shared), told.state.checksum(Part::Shared));
         prop_assert_eq!(picture(&edge), picture(&told.state));
