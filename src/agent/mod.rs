@@ -72,7 +72,7 @@ impl Agent {
             ..Life::default()
         };
         let metrics = Metrics::default();
-        let (peer, peer_insecure) = (resolved.cluster.advertise, resolved.cluster.is_exposed());
+        let peer = resolved.cluster.advertise;
         let http = Listeners::bind(resolved.http, &metrics)?;
 
         let cluster = cluster::start(resolved.cluster, core.clone(), &metrics).await?;
@@ -89,7 +89,7 @@ impl Agent {
             listeners.push(in_clear(&format!("upstreams[{i}]"), *addr));
         }
         exposed::announce(&listeners, &core.board, &metrics);
-        listeners.push(Listener::new("cluster", peer.to_string(), peer_insecure));
+        listeners.push(Listener::new("cluster", peer.to_string(), false));
 
         let requests = Requests::new(&metrics);
         let pages = web::Parts {

@@ -1,14 +1,16 @@
 //! What agents ask each other at the door, and the answers, as they travel (postcard).
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{LeaseId, NodeId};
+use crate::identity::Proof;
+use crate::model::{LeaseId, NodeId, TokenId};
 use crate::net::peer::Refused;
-use crate::state::{Command, Outcome};
+use crate::state::{Admission, Command, Outcome};
 
 use super::ProposeError;
 use super::deadlines::{Subject, Verdict};
@@ -31,6 +33,15 @@ pub(super) enum Ask {
     },
     /// Of the leader, by another server.
     Operate(Operation),
+    /// Let me in. At the entrance alone.
+    Join(Box<Petition>),
+    /// A new certificate for the member that shows an old one. At the entrance alone.
+    Renew {
+        /// PKCS#10, DER.
+        request: Vec<u8>,
+    },
+    /// Is that server there? Asked of the leader.
+    Probe(NodeId),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +57,42 @@ pub(super) enum Reply {
     NotLeader,
     Failed(ProposeError),
     Operated(Operated),
+    Joined(Box<Welcome>),
+    /// Not let in, or no new certificate; why.
+    Denied(String),
+    /// DER, the member's own first.
+    Renewed(Vec<Vec<u8>>),
+    /// Whether the server that was asked about answers.
+    There(bool),
+}
+
+/// One who asks to be let in.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Petition {
+    pub token: TokenId,
+    /// For which key it wants a certificate: PKCS#10, DER.
+    pub request: Vec<u8>,
+    pub admission: Admission,
+    /// By the token's key, over this connection and that key.
+    pub proof: Proof,
+}
+
+/// What one who is let in needs to know.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Welcome {
+    pub id: NodeId,
+    pub cluster: u128,
+    /// DER, the new member's own first.
+    pub chain: Vec<Vec<u8>>,
+    /// For servers alone: what makes them able to let others in.
+    pub authority: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Welcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Welcome { id, cluster, .. } = self;
+        write!(f, "Welcome({id} of {cluster:032x}, redacted)")
+    }
 }
 
 /// How far an ask may travel: from an edge on to the leader, from a server no further.

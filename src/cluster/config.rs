@@ -4,11 +4,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::identity::JoinToken;
+use crate::identity::{JoinToken, Lifetimes};
 use crate::model::{NodeName, limits};
-use crate::net::{Fabric, Tcp, is_loopback};
+use crate::net::{Fabric, Tcp};
 use crate::raft::{Disk, LogSizes, RealDisk};
 use crate::state::{LEVEL, Settings};
 
@@ -44,8 +44,8 @@ pub struct Config {
     pub token: Option<JoinToken>,
     /// What members show clients as this agent's URLs.
     pub client_urls: Vec<String>,
-    /// Agents may talk beyond loopback without TLS.
-    pub insecure: bool,
+    /// Of the certificates that this agent issues.
+    pub lifetimes: Lifetimes,
     /// Of a cluster that this agent founds.
     pub settings: Settings,
     /// The level of `apply` that this agent speaks at most; tests have some speak another.
@@ -55,16 +55,20 @@ pub struct Config {
     pub seams: Seams,
 }
 
+/// The wall clock, which nothing but certificates looks at.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
 /// What lies beneath: the machine's own, or what a simulation has in its place.
 #[derive(Clone)]
 pub struct Seams {
     pub disk: Arc<dyn Disk>,
+    pub clock: Clock,
     pub fabric: Arc<dyn Fabric>,
 }
 
 impl Default for Seams {
     fn default() -> Seams {
-        Seams { disk: Arc::new(RealDisk), fabric: Arc::new(Tcp) }
+        Seams { disk: Arc::new(RealDisk), clock: Arc::new(SystemTime::now), fabric: Arc::new(Tcp) }
     }
 }
 
@@ -116,7 +120,7 @@ impl Config {
             expect: 1,
             token: None,
             client_urls: Vec::new(),
-            insecure: false,
+            lifetimes: Lifetimes::default(),
             settings: Settings::default(),
             level: LEVEL,
             pace: Pace::default(),
@@ -126,12 +130,6 @@ impl Config {
     }
 
     pub(super) fn check(&self) -> Result<(), ClusterError> {
-        for (setting, addr) in [("cluster.bind", self.bind), ("cluster.advertise", self.advertise)]
-        {
-            if !is_loopback(addr) && !self.insecure {
-                return Err(ClusterError::Insecure { setting, addr });
-            }
-        }
         if self.advertise.ip().is_unspecified() {
             let why = format!("{} is no address others can reach", self.advertise.ip());
             return Err(ClusterError::Config { key: "cluster.advertise", why });
@@ -166,10 +164,5 @@ impl Config {
     pub(super) fn may_serve(&self) -> bool {
         let allowed = self.token.as_ref().is_none_or(|token| !token.role().follows());
         self.role != RoleWish::Edge && self.data_dir.is_some() && allowed
-    }
-
-    /// Agents talk in the clear where others can listen.
-    pub fn is_exposed(&self) -> bool {
-        !is_loopback(self.bind) || !is_loopback(self.advertise)
     }
 }

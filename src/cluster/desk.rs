@@ -7,12 +7,15 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
+use crate::model::NodeId;
 use crate::net::peer::{Handler, Purpose, Refused, Service};
 use crate::replica::Replica;
 use crate::telemetry::Gauge;
 
 use super::asks::{self, Ask, Introduction, Reply};
+use super::badge::Badge;
 use super::follow;
+use super::porter::Porter;
 use super::server::Server;
 
 pub(super) struct Desk {
@@ -37,15 +40,12 @@ impl Desk {
         change(&mut self.introduction.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn server(&self) -> Result<&Arc<Server>, Refused> {
+    pub fn server(&self) -> Result<&Arc<Server>, Refused> {
         self.server.get().ok_or_else(|| Refused("this agent has no place yet".to_owned()))
     }
 
-    fn answer(&self, body: &[u8]) -> Answer {
-        let ask: Ask = match asks::decode(body) {
-            Ok(ask) => ask,
-            Err(refused) => return ready(Err(refused)).boxed(),
-        };
+    /// Answers what may be asked.
+    pub fn answer(&self, ask: Ask) -> Answer {
         match (self.server(), ask) {
             (Ok(server), ask) => {
                 let server = server.clone();
@@ -58,8 +58,8 @@ impl Desk {
         }
     }
 
-    fn take(&self, body: Bytes) -> Answer {
-        match self.server().and_then(|server| server.take(body)) {
+    pub fn take(&self, from: NodeId, body: Bytes) -> Answer {
+        match self.server().and_then(|server| server.take(from, body)) {
             Ok(answer) => answer.map(Ok).boxed(),
             Err(refused) => ready(Err(refused)).boxed(),
         }
@@ -69,16 +69,25 @@ impl Desk {
 /// Everything the port offers.
 pub(super) fn services(
     desk: &Arc<Desk>,
+    badge: &Arc<Badge>,
     replica: &Replica,
     followers: Gauge,
 ) -> BTreeMap<Purpose, Service> {
-    let (door, raft, follow) = (desk.clone(), desk.clone(), desk.clone());
-    let raft: Handler = Arc::new(move |_, body| raft.take(body));
+    let porter = Arc::new(Porter::new(desk.clone(), badge.clone()));
+    let (raft, follow) = (porter.clone(), desk.clone());
+    let raft: Handler = Arc::new(move |caller, body| raft.take(caller, body));
+    let asks = |purpose| {
+        let porter = porter.clone();
+        let answer: Handler =
+            Arc::new(move |caller, body: Bytes| porter.answer(caller, purpose, &body));
+        (purpose, Service::Calls(answer))
+    };
     let pulse = move || follow.server.get().map(|server| server.pulse());
     BTreeMap::from([
         (Purpose::Raft, Service::Calls(raft.clone())),
         (Purpose::Snapshot, Service::Calls(raft)),
-        (Purpose::Door, Service::Calls(Arc::new(move |_, body: Bytes| door.answer(&body)))),
+        asks(Purpose::Door),
+        asks(Purpose::Entrance),
         (Purpose::Follow, Service::Stream(follow::feeder(replica.clone(), followers, pulse))),
     ])
 }

@@ -16,9 +16,11 @@ use crate::replica::{Replica, Topic};
 use crate::state::{Admission, Command};
 
 use super::asks::{self, Ask, Confirmed, Reach, Reply};
+use super::badge::Badge;
 use super::confirms::Confirms;
-use super::entrance::{Rejection, ask_in};
+use super::entrance::Rejection;
 use super::follow::{Pulse, Upstream};
+use super::joining::ask_in;
 use super::patience::{Attempt, Way};
 use super::server::{LEADERLESS, forwarded};
 use super::{SUBJECT, Standing};
@@ -35,7 +37,6 @@ pub(super) struct Edge {
     links: Links,
     upstream: watch::Receiver<Option<Upstream>>,
     confirms: OnceLock<Confirms>,
-    insecure: bool,
     since: Instant,
 }
 
@@ -45,13 +46,12 @@ impl Edge {
         replica: Replica,
         links: Links,
         upstream: watch::Receiver<Option<Upstream>>,
-        insecure: bool,
         life: &Life,
     ) -> Arc<Edge> {
         let id = AtomicU64::new(id.0);
         let confirms = OnceLock::new();
         let since = Instant::now();
-        let edge = Arc::new(Edge { id, replica, links, upstream, confirms, insecure, since });
+        let edge = Arc::new(Edge { id, replica, links, upstream, confirms, since });
         let way = Arc::downgrade(&edge);
         let route = move |pulses| {
             let way = way.clone();
@@ -63,6 +63,11 @@ impl Edge {
 
     pub fn id(&self) -> NodeId {
         NodeId(self.id.load(Ordering::Acquire))
+    }
+
+    /// The cluster has let it in anew.
+    pub fn is_now(&self, id: NodeId) {
+        self.id.store(id.0, Ordering::Release);
     }
 
     async fn confirm_once(&self, pulses: Vec<asks::Pulse>) -> Option<Confirmed> {
@@ -116,12 +121,11 @@ impl Edge {
             synced: state.is_founded(),
             last_contact,
             upstream: self.upstream_addr(),
-            insecure: self.insecure,
         }
     }
 
     /// Asks to be let in again when the cluster has forgotten this agent: after a long silence.
-    pub async fn stay_admitted(&self, admission: Admission, life: Life) {
+    pub async fn stay_admitted(&self, badge: &Badge, admission: Admission, life: Life) {
         let mut watch = self.replica.watch([Topic::Members]);
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
@@ -145,9 +149,9 @@ impl Edge {
                 watch.changed().await;
                 continue;
             }
-            match ask_in(&self.links, addr, &admission).await {
+            match ask_in(badge, &self.links, addr, &admission).await {
                 Ok(admitted) => {
-                    self.id.store(admitted.node.0, Ordering::Release);
+                    self.is_now(admitted.node);
                     life.board.clear(SUBJECT);
                     // The table is looked at again once it has the new row.
                     watch.changed().await;

@@ -1,16 +1,13 @@
-//! Looks behind the names in `join`, and asks to be let in.
+//! Looks behind the names in `join`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::join_all;
 
-use crate::identity::Admitted;
-use crate::model::limits;
-use crate::net::peer::{CallError, Links, Purpose};
-use crate::state::{Admission, Command, Outcome};
+use crate::net::peer::{Links, Purpose};
 
-use super::asks::{self, Ask, Introduction, Reach, Reply};
+use super::asks::{self, Ask, Introduction, Reply};
 use super::founding::Met;
 
 /// How long an agent may take to say who it is.
@@ -24,7 +21,25 @@ pub(super) async fn who(
 ) -> Result<Introduction, String> {
     let ask = asks::encode(&Ask::Who(me.clone()));
     let answer = links.call(addr, Purpose::Door, ask, WHO).await.map_err(|e| e.to_string())?;
-    match asks::decode(&answer) {
+    introduction(addr, &answer)
+}
+
+/// The same of one that may belong to no cluster yet, or to another, or be a stranger to us.
+async fn who_is(
+    links: &Links,
+    addr: SocketAddr,
+    me: &Introduction,
+) -> Result<Introduction, String> {
+    // On a connection of its own: who this agent shows itself to be may change.
+    let lost = |error: std::io::Error| format!("{addr}: {error}");
+    let mut exchange = links.exchange(addr, Purpose::Entrance).await.map_err(lost)?;
+    let ask = asks::encode(&Ask::Who(me.clone()));
+    let answer = exchange.call(ask, WHO).await.map_err(|error| error.to_string())?;
+    introduction(addr, &answer)
+}
+
+fn introduction(addr: SocketAddr, answer: &[u8]) -> Result<Introduction, String> {
+    match asks::decode(answer) {
         Ok(Reply::Who(introduction)) => Ok(introduction),
         Ok(_) | Err(_) => Err(format!("{addr} does not say who it is")),
     }
@@ -41,13 +56,16 @@ async fn look_at(links: &Links, name: &str, me: &Introduction) -> Vec<Met> {
         Ok(addrs) => addrs,
         Err(error) => return vec![Met::Nobody(error.to_string())],
     };
-    let met = addrs.into_iter().map(async |addr| match who(links, addr, me).await {
+    // Nobody else is where this agent is, and without a certificate it does not answer.
+    let myself = addrs.contains(&me.addr).then_some(Met::Myself);
+    let others = addrs.into_iter().filter(|addr| *addr != me.addr);
+    let met = others.map(async |addr| match who_is(links, addr, me).await {
         Ok(other) if other.run == me.run => Met::Myself,
         Ok(other) if other.cluster == 0 => Met::Newcomer(addr, other.candidate),
         Ok(other) => Met::Member(addr, other),
         Err(why) => Met::Nobody(why),
     });
-    join_all(met).await
+    join_all(met).await.into_iter().chain(myself).collect()
 }
 
 /// Why a try to be let in failed.
@@ -57,29 +75,4 @@ pub(super) enum Rejection {
     NotYet(String),
     /// The cluster has decided against it.
     Refused(String),
-}
-
-/// Asks the member at `addr` to have this agent admitted.
-pub(super) async fn ask_in(
-    links: &Links,
-    addr: SocketAddr,
-    admission: &Admission,
-) -> Result<Admitted, Rejection> {
-    let command = Command::Admit(admission.clone());
-    let ask = asks::encode(&Ask::Propose { command, reach: Reach::Cluster });
-    let within = limits::LEADER_PATIENCE + limits::LEADER_PATIENCE;
-    let answer = links.call(addr, Purpose::Door, ask, within).await.map_err(|error| {
-        let (CallError::NotSent(why) | CallError::Lost(why)) = error;
-        Rejection::NotYet(why)
-    })?;
-    match asks::decode(&answer) {
-        Ok(Reply::Proposed { outcome: Outcome::Admitted { id, cluster }, .. }) => {
-            Ok(Admitted { cluster, node: id, founder: false })
-        }
-        Ok(Reply::Proposed { outcome: Outcome::Refused(refusal), .. }) => {
-            Err(Rejection::Refused(refusal.to_string()))
-        }
-        Ok(Reply::Failed(error)) => Err(Rejection::NotYet(error.to_string())),
-        Ok(_) | Err(_) => Err(Rejection::NotYet(format!("{addr} gave an odd answer"))),
-    }
 }

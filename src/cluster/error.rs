@@ -1,7 +1,6 @@
 //! Why the cluster did not do what was asked, and whether it may have happened all the same.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -13,11 +12,6 @@ use crate::raft;
 /// Why an agent cannot take its place in a cluster. Fatal at the start.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    #[error(
-        "{setting}: {addr} can be reached from other hosts, and agents do not talk TLS yet: \
-         use a loopback address, or accept the risk with cluster.insecure: true"
-    )]
-    Insecure { setting: &'static str, addr: SocketAddr },
     #[error("{key}: {why}")]
     Config { key: &'static str, why: String },
     #[error(transparent)]

@@ -1,10 +1,12 @@
 //! The one door to the cluster: propose, read at a consistency, watch, keep alive.
 
 mod asks;
+mod badge;
 mod carrier;
 mod config;
 mod confirms;
 mod deadlines;
+mod denials;
 mod desk;
 mod duties;
 mod edge;
@@ -12,13 +14,19 @@ mod entrance;
 mod error;
 mod follow;
 mod founding;
+mod joining;
 mod ledger;
 mod membership;
 mod operator;
 mod papers;
 mod patience;
+mod porter;
 mod promotion;
+mod readmission;
+mod registrar;
 mod removal;
+mod renewal;
+mod rights;
 mod roster;
 mod server;
 mod service;
@@ -31,16 +39,17 @@ mod tests;
 mod threshold;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::model::{LeaseId, NodeName};
 use crate::replica::{Replica, Topic, Watch};
 use crate::state::{Command, Outcome, State};
 
 use asks::Pulse;
+use badge::Badge;
 use threshold::Threshold;
 
-pub use config::{Config, Pace, RoleWish, Seams};
+pub use config::{Clock, Config, Pace, RoleWish, Seams};
 pub use error::{ClusterError, ProposeError, ReadError};
 pub use operator::{Operation, OperatorError};
 pub use standing::{RaftRole, Standing};
@@ -81,6 +90,8 @@ pub struct Cluster {
     name: NodeName,
     replica: Replica,
     threshold: Arc<Threshold>,
+    /// None in tests of what stands above.
+    badge: Option<Arc<Badge>>,
 }
 
 /// By which way this agent reaches the leader.
@@ -159,6 +170,11 @@ impl Cluster {
     /// Wakes when one of the topics is touched. Watch first, then read.
     pub fn watch(&self, topics: impl IntoIterator<Item = Topic>) -> Watch {
         self.replica.watch(topics)
+    }
+
+    /// When this agent's certificate ends; none if it has none yet.
+    pub fn certificate_ends(&self) -> Option<SystemTime> {
+        self.badge.as_ref()?.ends()
     }
 
     /// Who this agent is in the cluster at this moment.

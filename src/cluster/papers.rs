@@ -101,9 +101,9 @@ impl Papers {
         })
     }
 
-    /// It founds a cluster.
-    pub fn found(&mut self) -> Result<Admitted, ClusterError> {
-        let admitted = Admitted { cluster: chance::random(), node: FOUNDER, founder: true };
+    /// It founds a cluster, whose authority is on disk already.
+    pub fn found(&mut self, cluster: u128) -> Result<Admitted, ClusterError> {
+        let admitted = Admitted { cluster, node: FOUNDER, founder: true };
         self.admit(admitted)?;
         Ok(admitted)
     }

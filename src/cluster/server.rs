@@ -22,6 +22,7 @@ use super::confirms::Confirms;
 use super::duties::Duties;
 use super::follow;
 use super::patience::{self, Attempt, Way};
+use super::registrar::is_there;
 use super::roster::Roster;
 use super::{ProposeError, RaftRole, Standing};
 
@@ -49,7 +50,6 @@ pub(super) struct Server {
     confirms: OnceLock<Confirms>,
     /// Whether servers are missing, as the leader said last.
     wanting: Mutex<Option<bool>>,
-    insecure: bool,
     since: Instant,
 }
 
@@ -60,12 +60,11 @@ pub(super) struct Parts {
     pub roster: Arc<Roster>,
     pub links: Links,
     pub introduction: Introduction,
-    pub insecure: bool,
 }
 
 impl Server {
     pub fn start(parts: Parts, life: &Life) -> Arc<Server> {
-        let Parts { me, raft, replica, roster, links, mut introduction, insecure } = parts;
+        let Parts { me, raft, replica, roster, links, mut introduction } = parts;
         introduction.cluster = me.cluster;
         introduction.id = me.node;
         let duties = Duties::new(raft.clone(), replica.clone());
@@ -81,7 +80,6 @@ impl Server {
             heard,
             confirms,
             wanting: Mutex::default(),
-            insecure,
             since: Instant::now(),
         });
         let way = Arc::downgrade(&server);
@@ -146,8 +144,15 @@ impl Server {
     }
 
     /// Takes a message of Raft. The future is to be polled before the next message is looked at.
-    pub fn take(&self, body: Bytes) -> Result<impl Future<Output = Bytes> + Send + use<>, Refused> {
+    pub fn take(
+        &self,
+        caller: NodeId,
+        body: Bytes,
+    ) -> Result<impl Future<Output = Bytes> + Send + use<>, Refused> {
         let (from, message) = carrier::open(body, self.me.cluster, self.me.node)?;
+        if from != caller {
+            return Err(Refused(format!("server {caller} speaks in the name of {from}")));
+        }
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if heard.len() < limits::SERVERS || heard.contains_key(&from) {
             heard.insert(from, Instant::now());
@@ -188,6 +193,10 @@ impl Server {
                 Some(confirmed) => Reply::Confirmed(confirmed),
                 None => Reply::NotLeader,
             },
+            Ask::Probe(id) => Reply::There(is_there(self, id).await),
+            Ask::Join(_) | Ask::Renew { .. } => {
+                Reply::Denied("that is asked at the entrance".to_owned())
+            }
         }
     }
 
@@ -284,7 +293,6 @@ impl Server {
             synced: self.is_synced(),
             last_contact: heard.unwrap_or_else(|| self.since.elapsed()),
             upstream: None,
-            insecure: self.insecure,
         }
     }
 

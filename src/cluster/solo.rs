@@ -47,7 +47,6 @@ impl Solo {
             synced: true,
             last_contact: Duration::ZERO,
             upstream: None,
-            insecure: false,
         }
     }
 }
@@ -77,6 +76,6 @@ impl Cluster {
         let config = Config::new(name.clone(), None);
         let threshold = Threshold::new(&config, &Metrics::default());
         threshold.open(Door::Solo(Arc::new(solo)));
-        Cluster { name, replica, threshold: Arc::new(threshold) }
+        Cluster { name, replica, threshold: Arc::new(threshold), badge: None }
     }
 }

@@ -34,6 +34,4 @@ pub struct Standing {
     pub last_contact: Duration,
     /// The server an edge follows.
     pub upstream: Option<SocketAddr>,
-    /// Agents talk to each other beyond loopback without TLS.
-    pub insecure: bool,
 }

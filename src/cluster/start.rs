@@ -11,20 +11,24 @@ use crate::model::{NodeId, Role};
 use crate::net::peer::{Guard, Links, serve};
 use crate::raft;
 use crate::replica::{self, Replica, Writer};
-use crate::state::{Admission, Command, Founding, Outcome, Part, State, Trust};
+use crate::state::{Admission, Command, Founding, Outcome, Part, State};
 use crate::telemetry::{Gauge, Metrics};
 
 use super::asks::Introduction;
+use super::badge::Badge;
 use super::carrier::Carrier;
 use super::config::{Config, RoleWish};
 use super::desk::{Desk, services};
 use super::edge::Edge;
-use super::entrance::{Rejection, ask_in, look};
+use super::entrance::{Rejection, look};
 use super::follow::Follower;
 use super::founding::{Candidate, Decision, Met, decide};
+use super::joining::ask_in;
 use super::ledger::Ledger;
 use super::papers::Papers;
 use super::patience;
+use super::readmission::Readmission;
+use super::renewal::Renewal;
 use super::roster::Roster;
 use super::server::{Parts, Server};
 use super::service::ServerDuties;
@@ -34,21 +38,31 @@ use super::{Cluster, ClusterError, Door, SUBJECT, Threshold};
 /// until they have answered, the handle says that it has not synced.
 pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Cluster, ClusterError> {
     config.check()?;
-    warn_if_exposed(&config, &life, metrics);
     let papers = Papers::load(&config)?;
     let (writer, replica) = replica::new(Part::Server);
     let closing = Shutdown::default();
     let threshold = Arc::new(Threshold::new(&config, metrics));
+    let badge = Badge::load(&config, replica.clone())?;
+    let guard = Guard::new(badge.clone());
+    let links = Links::new(&life.tasks, &closing, config.seams.fabric.clone(), &guard);
     let cluster = Cluster {
         name: config.name.clone(),
         replica: replica.clone(),
         threshold: threshold.clone(),
+        badge: Some(badge.clone()),
     };
-    let guard = Guard::none();
+    let renewal = Renewal {
+        badge: badge.clone(),
+        guard: guard.clone(),
+        links: links.clone(),
+        replica: replica.clone(),
+        life: life.clone(),
+    };
     let advertise = config.advertise;
     let mut arrival = Arrival {
-        links: Links::new(&life.tasks, &closing, config.seams.fabric.clone(), &guard),
+        links,
         guard,
+        badge,
         desk: Arc::new(Desk::new(Introduction {
             run: chance::random(),
             cluster: 0,
@@ -70,21 +84,8 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
         arrival.listen()?;
     }
     arrival.take_place(papers, writer).await?;
+    renewal.spawn(metrics);
     Ok(cluster)
-}
-
-fn warn_if_exposed(config: &Config, life: &Life, metrics: &Metrics) {
-    let gauge: Gauge = metrics.register(
-        "cluster_insecure",
-        "1 while agents may talk beyond loopback without TLS",
-        Gauge::default(),
-    );
-    if config.is_exposed() {
-        gauge.set(1);
-        let text = "cluster.insecure: agents talk to each other without TLS beyond loopback";
-        tracing::warn!(bind = %config.bind, advertise = %config.advertise, "{text}");
-        life.board.set("cluster/insecure", Level::Warning, text);
-    }
 }
 
 /// An agent on its way to its place.
@@ -93,6 +94,7 @@ struct Arrival {
     life: Life,
     metrics: Metrics,
     guard: Guard,
+    badge: Arc<Badge>,
     links: Links,
     desk: Arc<Desk>,
     replica: Replica,
@@ -119,7 +121,7 @@ impl Arrival {
             "Agents that follow this server's changes",
             Gauge::default(),
         );
-        let services = services(&self.desk, &self.replica, followers);
+        let services = services(&self.desk, &self.badge, &self.replica, followers);
         serve(listener, &self.guard, services, &self.life.tasks, &self.listening);
         Ok(())
     }
@@ -133,7 +135,7 @@ impl Arrival {
         let alone = self.config.join.is_empty() && papers.loss().is_none();
         let me = match papers.admitted() {
             Some(me) => me,
-            None if alone => papers.found()?,
+            None if alone => papers.found(self.badge.found()?)?,
             None => {
                 self.spawn(writer, Some(papers));
                 return Ok(());
@@ -144,6 +146,7 @@ impl Arrival {
             Err(ClusterError::Log(error)) if error.is_loss() => {
                 tracing::error!(%error, "this server joins again as a new one");
                 papers.forget()?;
+                self.badge.forget();
                 self.spawn(writer, Some(papers));
                 Ok(())
             }
@@ -169,12 +172,17 @@ impl Arrival {
     }
 
     async fn arrive(self, mut papers: Option<Papers>, writer: Writer) -> Result<(), ClusterError> {
+        if let Some(me) = self.badge.me().filter(|me| me.role.follows()) {
+            let admission = self.follower()?;
+            self.follow(me.id, admission, writer);
+            return Ok(());
+        }
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
             let (me, met) = self.look(&mut papers).await?;
             let why = match (decide(me.as_ref(), met), &mut papers) {
                 (Decision::Found, Some(papers)) => {
-                    let me = papers.found()?;
+                    let me = papers.found(self.badge.found()?)?;
                     let (ledger, ready) = self.open_log(papers, me).await?;
                     return self.serve(me, ledger, ready, writer).await;
                 }
@@ -196,8 +204,8 @@ impl Arrival {
                     }
                 }
                 (Decision::Join(addr, _), _) => {
-                    let admission = self.admission(Role::Edge, self.desk.introduction().run);
-                    match ask_in(&self.links, addr, &admission).await {
+                    let admission = self.follower()?;
+                    match ask_in(&self.badge, &self.links, addr, &admission).await {
                         Ok(admitted) => {
                             self.follow(admitted.node, admission, writer);
                             return Ok(());
@@ -232,7 +240,14 @@ impl Arrival {
 
     /// Whether this agent is to be a server of the cluster that `member` belongs to.
     fn serves(&self, papers: &Papers, member: &Introduction) -> bool {
-        self.config.role == RoleWish::Server || papers.are_known() || member.wants_servers
+        let wanted = papers.are_known() || member.wants_servers;
+        self.config.role == RoleWish::Server || self.badge.lets_serve() && wanted
+    }
+
+    /// This agent as one that follows.
+    fn follower(&self) -> Result<Admission, ClusterError> {
+        let nonce = self.badge.follower_nonce(self.desk.introduction().run)?;
+        Ok(self.admission(Role::Edge, nonce))
     }
 
     fn admission(&self, role: Role, nonce: u128) -> Admission {
@@ -256,7 +271,7 @@ impl Arrival {
         addr: SocketAddr,
     ) -> Result<Result<Admitted, String>, ClusterError> {
         let admission = self.admission(Role::Server, papers.nonce()?);
-        match ask_in(&self.links, addr, &admission).await {
+        match ask_in(&self.badge, &self.links, addr, &admission).await {
             Ok(admitted) => {
                 papers.admit(admitted)?;
                 Ok(Ok(admitted))
@@ -303,7 +318,6 @@ impl Arrival {
             roster,
             links: self.links.clone(),
             introduction: self.desk.introduction(),
-            insecure: self.config.is_exposed(),
         };
         let server = Server::start(parts, &self.life);
         if self.desk.server.set(server.clone()).is_err() {
@@ -329,7 +343,7 @@ impl Arrival {
             lineage: chance::random(),
             settings: self.config.settings.clone(),
             founder: self.admission(Role::Server, chance::random()),
-            trust: Trust::default(),
+            trust: self.badge.founding_trust()?,
         };
         match patience::propose(server, &Command::Found(founding)).await {
             Ok((Outcome::Refused(refusal), _)) => Err(failed(refusal.to_string())),
@@ -348,22 +362,34 @@ impl Arrival {
         writer.install(State::new(Part::Shared));
         self.listening.begin();
         let follower =
-            Follower::new(self.life.clone(), self.config.join, self.links.clone(), writer);
+            Follower::new(self.life.clone(), self.config.join.clone(), self.links.clone(), writer);
         let edge = Edge::start(
             id,
-            self.replica,
-            self.links,
+            self.replica.clone(),
+            self.links.clone(),
             follower.upstream(),
-            self.config.insecure,
             &self.life,
         );
         self.threshold.open(Door::Edge(edge.clone()));
         self.life.board.clear(SUBJECT);
         let Life { tasks, shutdown, .. } = self.life.clone();
         tasks.spawn("follower", follower.run());
-        let (life, closing) = (self.life, self.closing);
+        let readmission = Readmission {
+            edge: edge.clone(),
+            badge: self.badge.clone(),
+            links: self.links,
+            replica: self.replica,
+            join: self.config.join,
+            admission: admission.clone(),
+            board: self.life.board.clone(),
+        };
+        let stop = shutdown.clone();
+        tasks.spawn("edge readmission", async move {
+            stop.or(readmission.run()).await;
+        });
+        let (life, closing, badge) = (self.life, self.closing, self.badge);
         tasks.spawn("edge admission", async move {
-            shutdown.or(edge.stay_admitted(admission, life)).await;
+            shutdown.or(edge.stay_admitted(&badge, admission, life)).await;
             closing.begin();
         });
     }

@@ -14,7 +14,6 @@ use super::{Door, Standing};
 pub(super) struct Threshold {
     door: OnceLock<Door>,
     hoped: Role,
-    insecure: bool,
     since: Instant,
     proposals: Counter,
     failures: Counter,
@@ -25,7 +24,6 @@ impl Threshold {
         Threshold {
             door: OnceLock::new(),
             hoped: if config.may_serve() { Role::Server } else { Role::Edge },
-            insecure: config.is_exposed(),
             since: Instant::now(),
             proposals: metrics.register(
                 "cluster_proposals",
@@ -70,7 +68,6 @@ impl Threshold {
             synced: false,
             last_contact: self.since.elapsed().max(Duration::from_millis(1)),
             upstream: None,
-            insecure: self.insecure,
         }
     }
 }

@@ -57,6 +57,8 @@ pub const PEER_CONNECTIONS: usize = 32 * 1024;
 /// Connections of other agents that have not said hello yet: in all, and from one address.
 pub const PEER_HANDSHAKES: usize = 1024;
 pub const PEER_HANDSHAKES_FROM_ONE: usize = 256;
+/// Addresses from which joins were denied that are remembered.
+pub const DENIALS: usize = 4096;
 /// How long an agent may take to be connected to.
 pub const PEER_CONNECT: Duration = Duration::from_secs(1);
 /// How long who connects to the agents' port may take to say hello.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -45,6 +46,8 @@ struct Agent<'a> {
     upstream: Option<SocketAddr>,
     /// Any listener is.
     insecure: bool,
+    /// When the certificate that it shows other agents ends (RFC 3339, UTC).
+    certificate_ends: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -108,7 +111,12 @@ fn agent<'a>(parts: &'a Parts, standing: &Standing) -> Agent<'a> {
         last_contact_ms: u64::try_from(standing.last_contact.as_millis()).unwrap_or(u64::MAX),
         upstream: standing.upstream,
         insecure: parts.listeners.iter().any(|listener| listener.insecure),
+        certificate_ends: parts.cluster.certificate_ends().map(date),
     }
+}
+
+fn date(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 fn cluster(state: &state::State, standing: &Standing) -> Cluster {

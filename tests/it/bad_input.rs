@@ -25,7 +25,7 @@ fn refused(yaml: &str) -> (i32, String) {
 
 #[test]
 fn a_bad_config_is_refused_with_the_line_and_the_key() {
-    let cases: [(&str, &[&str]); 16] = [
+    let cases: [(&str, &[&str]); 18] = [
         ("nodee: x\n", &["remora.yaml:1:", "nodee"]),
         ("node: a\ndns:\n  listn: []\n", &["remora.yaml:3:", "listn"]),
         ("services:\n  - name: web\n    port: eighty\n", &["remora.yaml:3:", "services[0].port"]),
@@ -47,7 +47,12 @@ fn a_bad_config_is_refused_with_the_line_and_the_key() {
         ("http: { tls: { cert: a } }\n", &["remora.yaml:1:", "http.tls", "key"]),
         ("http: { listen: [\"unix:x\"] }\n", &["remora.yaml:1:", "http.listen[0]", "unix:/"]),
         ("dns: { listen: [\"0.0.0.0:8600\"] }\n", &["dns.listen", "dns.insecure"]),
-        ("cluster: { bind: \"0.0.0.0:8300\" }\n", &["cluster.bind", "cluster.insecure"]),
+        ("cluster: { insecure: true }\n", &["remora.yaml:1:", "insecure"]),
+        (
+            "data_dir: /nowhere\ncluster: { certificate_ttl: 1s }\n",
+            &["cluster.certificate_ttl", "5s"],
+        ),
+        ("data_dir: /nowhere\ncluster: { token_file: /none }\n", &["cluster.token_file", "/none"]),
     ];
     for (yaml, expected) in cases {
         let (code, said) = refused(yaml);

@@ -12,4 +12,5 @@ mod house;
 mod main_job;
 mod tidy;
 mod tls;
+mod trust;
 mod words;

@@ -59,7 +59,7 @@ pub struct ClusterSection {
     pub voters: Option<u32>,
     pub standbys: Option<u32>,
     pub presence_ttl: Option<Period>,
-    pub insecure: bool,
+    pub certificate_ttl: Option<Period>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

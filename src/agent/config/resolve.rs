@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::balance;
 use crate::cluster::{self, RoleWish};
+use crate::identity::Lifetimes;
 use crate::model::{NodeName, limits};
 use crate::net::http::TlsFiles;
 use crate::raft::LogSizes;
@@ -26,7 +27,6 @@ const HTTP: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8500),
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2379),
 ];
-const OPEN_CLUSTER: &str = "`cluster.insecure: true` allows it";
 const PRESENCE_TTL: Duration = Duration::from_secs(5);
 
 /// What the command line said; it wins over the file.
@@ -129,8 +129,6 @@ fn members(
     let bind = flags.bind.or(section.bind).map_or(PEER, |listen| listen.0);
     let wanted = flags.advertise.clone().or(section.advertise.clone());
     let advertise = advertise(bind, wanted)?;
-    guarded("cluster.bind", bind, section.insecure, OPEN_CLUSTER)?;
-    guarded("cluster.advertise", advertise, section.insecure, OPEN_CLUSTER)?;
     let join = if flags.join.is_empty() { &section.join } else { &flags.join };
     join_names(join)?;
     let data_dir = flags.data_dir.clone().or(file.data_dir.clone());
@@ -180,7 +178,7 @@ fn members(
         expect,
         token,
         client_urls: file.http.advertise.clone(),
-        insecure: section.insecure,
+        lifetimes: lifetimes(section.certificate_ttl.map(|period| period.0))?,
         settings: Settings { voters, standbys, ..Settings::default() },
         level: LEVEL,
         pace: pace(section)?,
@@ -219,6 +217,17 @@ fn pace(section: &ClusterSection) -> Result<cluster::Pace, ConfigError> {
         return Err(ConfigError::setting("cluster.retire_after", message));
     }
     Ok(cluster::Pace { replace_after, retire_after, ..default })
+}
+
+/// The grace for renewing is as long as the life.
+fn lifetimes(ttl: Option<Duration>) -> Result<Lifetimes, ConfigError> {
+    let default = Lifetimes::default();
+    let Some(leaf) = ttl else { return Ok(default) };
+    if !(Duration::from_secs(5)..=Duration::from_secs(90 * 24 * 3600)).contains(&leaf) {
+        let why = "from 5s to 2160h (90 days) are allowed";
+        return Err(ConfigError::setting("cluster.certificate_ttl", why));
+    }
+    Ok(Lifetimes { leaf, grace: leaf, skew: default.skew.min(leaf / 10) })
 }
 
 fn advertise(bind: SocketAddr, wanted: Option<Advertise>) -> Result<SocketAddr, ConfigError> {

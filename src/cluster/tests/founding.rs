@@ -182,10 +182,10 @@ async fn a_list_that_names_only_itself_founds() {
 #[tokio::test]
 async fn what_cannot_be_is_said_before_anything_begins() {
     let world = World::new();
-    let mut exposed = world.server("s1", &[]);
-    exposed.bind = ([0, 0, 0, 0], 0).into();
-    let error = begin(exposed).await.err().unwrap().to_string();
-    assert!(error.contains("cluster.insecure") && error.contains("cluster.bind"), "{error}");
+    let mut bare = world.server("s1", &[([127, 0, 0, 1], 1).into()]);
+    bare.token = None;
+    let error = begin(bare).await.err().unwrap().to_string();
+    assert!(error.contains("cluster.token_file") && error.contains("join-token"), "{error}");
 
     let mut diskless = world.server("s1", &[]);
     diskless.data_dir = None;

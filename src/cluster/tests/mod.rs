@@ -10,4 +10,6 @@ mod operating;
 mod patience;
 mod promotion;
 mod removal;
+mod rights;
+mod trust;
 mod world;

@@ -47,7 +47,7 @@ async fn servers_are_removed_down_to_the_last() {
     let operation = Operation::RemoveServer(id(&gone));
     agents[0].cluster.operate(operation).await.unwrap();
     until("two vote", || agents.iter().all(|a| a.cluster.standing().voters.len() == 2)).await;
-    assert!(agents[0].cluster.snapshot().member(id(&gone)).is_none());
+    until("it is no member", || agents[0].cluster.snapshot().member(id(&gone)).is_none()).await;
     let again = agents[0].cluster.operate(operation).await.unwrap_err();
     assert!(again.to_string().contains("there is no server"), "{again}");
     drop(gone.stop().await);

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, Config, Pace, RoleWish, start};
+use crate::identity::Offline;
 use crate::lifecycle::Life;
 use crate::model::NodeName;
 use crate::state::{Command, KvCommand, Outcome, Settings};
@@ -17,9 +18,10 @@ use crate::telemetry::Metrics;
 /// Far longer than anything should take.
 pub(super) const SOON: Duration = Duration::from_secs(15);
 
-/// A directory for the data of each agent.
+/// A directory for the data of each agent, and the tokens of their cluster.
 pub(super) struct World {
     dir: TempDir,
+    pub tokens: Offline,
 }
 
 pub(super) struct Agent {
@@ -39,7 +41,7 @@ pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 impl World {
     pub fn new() -> World {
-        World { dir: TempDir::new().unwrap() }
+        World { dir: TempDir::new().unwrap(), tokens: Offline::generate().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -49,6 +51,7 @@ impl World {
     pub fn server(&self, name: &str, join: &[SocketAddr]) -> Config {
         let mut config = Config::new(NodeName::new(name).unwrap(), Some(self.path(name)));
         config.role = RoleWish::Server;
+        config.token = Some(self.tokens.server.clone());
         config.join = join.iter().map(SocketAddr::to_string).collect();
         config.settings = Settings { voters: 3, standbys: 1, ..Settings::default() };
         config.pace = Pace {
@@ -64,6 +67,7 @@ impl World {
 
     pub fn edge(&self, name: &str, join: &[SocketAddr]) -> Config {
         let mut config = Config::new(NodeName::new(name).unwrap(), None);
+        config.token = Some(self.tokens.edge.clone());
         config.join = join.iter().map(SocketAddr::to_string).collect();
         config
     }
@@ -99,6 +103,11 @@ impl Agent {
 
     pub async fn synced(&self) {
         until("synced", || self.cluster.standing().synced).await;
+    }
+
+    /// Everything that it says about how it is.
+    pub fn board(&self) -> String {
+        self.life.board.entries().into_iter().map(|(_, entry)| entry.text + "\n").collect()
     }
 
     pub fn leads(&self) -> bool {

@@ -53,10 +53,10 @@ pub struct Judged {
 /// What this agent shows, and whom it takes for what. `net` never looks into a certificate.
 /// Called during handshakes: nothing here may wait.
 pub trait Credentials: Send + Sync + 'static {
-    /// Asked anew for every handshake, so that a renewed certificate is used at once. None: this
-    /// agent has no certificate, so it calls as a stranger and takes no calls. The same `Arc` is
-    /// to be given as long as nothing has changed.
-    fn shown(&self) -> Option<Arc<Shown>>;
+    /// Asked anew for every handshake, so that a renewed certificate is used at once. `calling`:
+    /// what for, where this agent calls. None: it calls as a stranger, or takes no calls. The same
+    /// `Arc` is to be given as long as nothing has changed.
+    fn shown(&self, calling: Option<Purpose>) -> Option<Arc<Shown>>;
 
     /// Whose a chain (DER, the bearer's own first) is, or why it is not taken.
     fn judge(&self, chain: &[&[u8]]) -> Result<Judged, String>;
@@ -69,4 +69,7 @@ pub trait Credentials: Send + Sync + 'static {
 
     /// Whether this agent calls such a one for that.
     fn calls_on(&self, callee: Peer, purpose: Purpose) -> bool;
+
+    /// Another agent has refused what this one showed.
+    fn not_taken(&self) {}
 }

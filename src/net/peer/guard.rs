@@ -27,8 +27,7 @@ pub struct Guard {
 }
 
 struct Shared {
-    /// None: everybody talks in the clear, and nobody knows with whom.
-    credentials: Option<Arc<dyn Credentials>>,
+    credentials: Arc<dyn Credentials>,
     provider: Arc<CryptoProvider>,
     register: Register,
     knocks: Knocks,
@@ -48,15 +47,6 @@ pub(super) struct Secured {
 impl Guard {
     /// Acts with these credentials.
     pub fn new(credentials: Arc<dyn Credentials>) -> Guard {
-        Guard::with(Some(credentials))
-    }
-
-    /// Lets everything through as it comes, until the cluster has credentials to give.
-    pub fn none() -> Guard {
-        Guard::with(None)
-    }
-
-    fn with(credentials: Option<Arc<dyn Credentials>>) -> Guard {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let (register, knocks) = (Register::default(), Knocks::default());
         let ready = Mutex::default();
@@ -65,8 +55,13 @@ impl Guard {
 
     /// Cuts, in both directions, the connections of those who belong here no more.
     pub fn recheck(&self) {
-        if let Some(credentials) = &self.shared.credentials {
-            self.shared.register.recheck(|peer| credentials.knows(peer));
+        self.shared.register.recheck(|peer| self.shared.credentials.knows(peer));
+    }
+
+    /// An attempt to call has failed.
+    pub(super) fn failed(&self, error: &io::Error) {
+        if error.get_ref().is_some_and(|inner| inner.is::<NotTaken>()) {
+            self.shared.credentials.not_taken();
         }
     }
 
@@ -82,7 +77,7 @@ impl Guard {
         late: bool,
         purpose: Purpose,
     ) -> Result<(), String> {
-        let Some(credentials) = &self.shared.credentials else { return Ok(()) };
+        let credentials = &self.shared.credentials;
         match caller {
             _ if purpose == Purpose::Entrance => Ok(()),
             None => Err(format!("{purpose:?} is not for agents without a certificate")),
@@ -99,12 +94,10 @@ impl Guard {
         addr: SocketAddr,
         purpose: Purpose,
     ) -> io::Result<Secured> {
-        let Some(credentials) = self.shared.credentials.clone() else {
-            return Ok(self.clear(stream));
-        };
+        let credentials = self.shared.credentials.clone();
         let examiner = self.examiner(credentials.clone(), Some(purpose));
-        let config =
-            examiner::calling(&examiner, self.ready(&*credentials)?).map_err(io::Error::other)?;
+        let config = examiner::calling(&examiner, self.ready(&*credentials, Some(purpose))?)
+            .map_err(io::Error::other)?;
         let name = ServerName::IpAddress(addr.ip().into());
         let secured = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         let stream = secured.map_err(|error| explained(error, &examiner))?;
@@ -114,11 +107,9 @@ impl Guard {
 
     /// Secures a connection that has come in.
     pub(super) async fn take(&self, stream: Connection) -> io::Result<Secured> {
-        let Some(credentials) = self.shared.credentials.clone() else {
-            return Ok(self.clear(stream));
-        };
+        let credentials = self.shared.credentials.clone();
         let examiner = self.examiner(credentials.clone(), None);
-        let Some(shown) = self.ready(&*credentials)? else {
+        let Some(shown) = self.ready(&*credentials, None)? else {
             let why = "this agent has no certificate yet";
             return Err(io::Error::new(io::ErrorKind::NotConnected, why));
         };
@@ -135,11 +126,6 @@ impl Guard {
         sought: Option<Purpose>,
     ) -> Arc<Examiner> {
         Examiner::new(credentials, self.shared.provider.clone(), sought)
-    }
-
-    fn clear(&self, stream: Connection) -> Secured {
-        let pass = self.shared.register.enter(None);
-        Secured { stream, peer: None, late: false, binding: [0; 32], pass }
     }
 
     fn welcome(
@@ -161,17 +147,19 @@ impl Guard {
         let peer = judged.map(|judged| judged.peer);
         let pass = self.shared.register.enter(peer);
         // It may have been thrown out between the judgement and the entry in the register.
-        if let Some(peer) = peer
-            && let Some(credentials) = &self.shared.credentials
-        {
-            credentials.knows(peer).map_err(|why| denied(&why))?;
+        if let Some(peer) = peer {
+            self.shared.credentials.knows(peer).map_err(|why| denied(&why))?;
         }
         Ok(Secured { stream, peer, late: judged.is_some_and(|j| j.late), binding, pass })
     }
 
     /// What this agent shows now; a key is read once.
-    fn ready(&self, credentials: &dyn Credentials) -> io::Result<Option<Arc<CertifiedKey>>> {
-        let Some(shown) = credentials.shown() else { return Ok(None) };
+    fn ready(
+        &self,
+        credentials: &dyn Credentials,
+        calling: Option<Purpose>,
+    ) -> io::Result<Option<Arc<CertifiedKey>>> {
+        let Some(shown) = credentials.shown(calling) else { return Ok(None) };
         let mut ready = self.shared.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((last, key)) = &*ready
             && Arc::ptr_eq(last, &shown)
@@ -201,6 +189,11 @@ fn explained(error: io::Error, examiner: &Examiner) -> io::Error {
     }
 }
 
+/// The other side has refused this one's certificate.
+#[derive(Debug, thiserror::Error)]
+#[error("the agent there does not take this one's certificate")]
+pub(super) struct NotTaken;
+
 /// TLS's errors in words; others as they are.
 pub(super) fn in_words(error: io::Error) -> io::Error {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
@@ -212,7 +205,7 @@ pub(super) fn in_words(error: io::Error) -> io::Error {
             format!("agents speak TLS 1.3 with each other and nothing older: {why:?}")
         }
         Some(Error::AlertReceived(AlertDescription::AccessDenied)) => {
-            "the agent there does not take this one's certificate".to_owned()
+            return io::Error::new(io::ErrorKind::PermissionDenied, NotTaken);
         }
         Some(Error::AlertReceived(alert)) => format!("the agent there broke off: {alert:?}"),
         Some(Error::General(why)) => why.clone(),

@@ -206,9 +206,10 @@ pub(super) async fn connect(
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     };
-    timeout(limits::PEER_CONNECT, open)
+    let open = timeout(limits::PEER_CONNECT, open)
         .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    open.inspect_err(|error| guard.failed(error))
 }
 
 /// Takes the hello of a peer that connected, and welcomes it if its purpose is open to it.

@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use remora::identity::{JoinToken, Offline};
 use tempfile::TempDir;
 
 use super::client::Client;
@@ -15,6 +17,12 @@ use super::wait::eventually;
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(20);
 
+/// The tokens of every cluster that this process founds.
+pub fn tokens() -> &'static Offline {
+    static TOKENS: LazyLock<Offline> = LazyLock::new(|| Offline::generate().unwrap());
+    &TOKENS
+}
+
 /// What is written into an agent's config.
 #[derive(Debug, Clone)]
 pub struct AgentSpec {
@@ -22,10 +30,14 @@ pub struct AgentSpec {
     pub place: Place,
     pub server: bool,
     pub join: Vec<String>,
+    /// Its join token: by default one of those that all agents of this process share.
+    pub token: JoinToken,
     /// Other agents may reach it on every address of the machine.
     pub exposed: bool,
     /// What `http` holds; empty: one plain listener at the agent's place.
     pub http: String,
+    /// More YAML, one line below `cluster`.
+    pub cluster: String,
     /// More YAML, at the top level.
     pub extra: String,
 }
@@ -37,14 +49,17 @@ impl AgentSpec {
             place: Place::new(),
             server: true,
             join: vec![],
+            token: tokens().server.clone(),
             exposed: false,
             http: String::new(),
+            cluster: String::new(),
             extra: String::new(),
         }
     }
 
     pub fn edge(name: &str, join: Vec<String>) -> AgentSpec {
-        AgentSpec { server: false, join, ..AgentSpec::server(name) }
+        let token = tokens().edge.clone();
+        AgentSpec { server: false, join, token, ..AgentSpec::server(name) }
     }
 
     pub fn joining(mut self, join: Vec<String>) -> AgentSpec {
@@ -63,7 +78,12 @@ impl AgentSpec {
         self
     }
 
-    fn yaml(&self, data: &Path) -> String {
+    pub fn with_cluster(mut self, yaml: &str) -> AgentSpec {
+        self.cluster = yaml.to_owned();
+        self
+    }
+
+    fn yaml(&self, data: &Path, token: &Path) -> String {
         let Place(ip) = self.place;
         let data = if self.server {
             format!("data_dir: {}\nrole: server\n", data.display())
@@ -71,7 +91,7 @@ impl AgentSpec {
             String::new()
         };
         let bind = if self.exposed {
-            format!("bind: 0.0.0.0:0\n  advertise: {ip}\n  insecure: true")
+            format!("bind: 0.0.0.0:0\n  advertise: {ip}")
         } else {
             format!("bind: {ip}:8300")
         };
@@ -81,10 +101,12 @@ impl AgentSpec {
         };
         format!(
             "node: {name}\n{data}cluster:\n  {bind}\n  join: {join:?}\n  \
-             presence_ttl: 2s\nhttp: {{ {http} }}\n\
+             token_file: {token}\n  {cluster}\n  presence_ttl: 2s\nhttp: {{ {http} }}\n\
              dns: {{ listen: [\"{ip}:8600\"] }}\n{extra}",
             name = self.name,
             join = self.join,
+            token = token.display(),
+            cluster = self.cluster,
             extra = self.extra,
         )
     }
@@ -115,7 +137,9 @@ impl Agent {
 
     fn spawn(&mut self) {
         let config = self.path("remora.yaml");
-        fs::write(&config, self.spec.yaml(&self.path("data"))).unwrap();
+        let token = self.path("token");
+        fs::write(&token, self.spec.token.reveal().as_str()).unwrap();
+        fs::write(&config, self.spec.yaml(&self.path("data"), &token)).unwrap();
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_remora"))
             .args(["agent", "-c"])

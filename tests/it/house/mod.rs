@@ -8,7 +8,7 @@ mod load;
 mod place;
 mod wait;
 
-pub use agent::{Agent, AgentSpec};
+pub use agent::{Agent, AgentSpec, tokens};
 pub use app::{App, Nginx};
 pub use client::{Client, dig, dig_tcp, run};
 pub use cluster::Cluster;

@@ -68,7 +68,7 @@ impl Papers {
 }
 
 impl Credentials for Papers {
-    fn shown(&self) -> Option<Arc<Shown>> {
+    fn shown(&self, _: Option<Purpose>) -> Option<Arc<Shown>> {
         self.shown.lock().unwrap().clone()
     }
 

@@ -1,0 +1,171 @@
+//! Decides what each kind of agent may ask of another. Pure: the one table of who may do what.
+
+use crate::model::{NodeId, Role};
+use crate::net::peer::{Peer, Purpose};
+use crate::state::Command;
+
+use super::asks::{Ask, Pulse, Reach};
+
+/// What an agent is to the one it talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Showed no certificate.
+    Stranger,
+    /// Holds the founding key, and belongs to no cluster yet.
+    Candidate,
+    Edge,
+    Relay,
+    Server,
+}
+
+impl Kind {
+    pub fn of(peer: Option<Peer>) -> Kind {
+        match peer {
+            None => Kind::Stranger,
+            Some(Peer { id: NodeId(0), .. }) => Kind::Candidate,
+            Some(Peer { role: Role::Edge, .. }) => Kind::Edge,
+            Some(Peer { role: Role::Relay, .. }) => Kind::Relay,
+            Some(Peer { role: Role::Server, .. }) => Kind::Server,
+        }
+    }
+
+    fn is_member(self) -> bool {
+        match self {
+            Kind::Edge | Kind::Relay | Kind::Server => true,
+            Kind::Stranger | Kind::Candidate => false,
+        }
+    }
+}
+
+/// Whether an agent may open a connection for that.
+pub(super) fn may_open(caller: Kind, purpose: Purpose) -> bool {
+    match purpose {
+        Purpose::Raft | Purpose::Snapshot => caller == Kind::Server,
+        Purpose::Door => caller.is_member(),
+        Purpose::Follow => matches!(caller, Kind::Edge | Kind::Relay),
+        Purpose::Entrance => true,
+    }
+}
+
+/// Whether such an agent is to be called for that.
+pub(super) fn may_serve(callee: Kind, purpose: Purpose) -> bool {
+    match purpose {
+        Purpose::Raft | Purpose::Snapshot => callee == Kind::Server,
+        // A follower's followers go through it, and are fed by it.
+        Purpose::Door | Purpose::Follow => matches!(callee, Kind::Server | Kind::Relay),
+        Purpose::Entrance => matches!(callee, Kind::Server | Kind::Candidate),
+    }
+}
+
+/// Whether one who calls for that may ask this.
+pub(super) fn may_ask(caller: Option<Peer>, purpose: Purpose, ask: &Ask) -> Result<(), String> {
+    let kind = Kind::of(caller);
+    let no = |what: &str| Err(format!("{what} is not for {}", name(kind)));
+    match (purpose, ask) {
+        (Purpose::Door | Purpose::Entrance, Ask::Who(_)) => Ok(()),
+        (Purpose::Entrance, Ask::Join(_)) => Ok(()),
+        (Purpose::Entrance, Ask::Renew { .. }) if kind.is_member() => Ok(()),
+        (Purpose::Door, Ask::Probe(_) | Ask::Operate(_)) if kind == Kind::Server => Ok(()),
+        (Purpose::Door, Ask::Propose { command, reach }) => {
+            may_reach(kind, *reach)?;
+            may_propose(caller, command)
+        }
+        (Purpose::Door, Ask::Confirm { pulses, reach }) => {
+            may_reach(kind, *reach)?;
+            match caller {
+                Some(peer) if pulses.iter().all(|pulse| may_beat(peer, *pulse)) => Ok(()),
+                _ => no("the heartbeat of another agent"),
+            }
+        }
+        (_, Ask::Who(_)) => no("asking who is there"),
+        (_, Ask::Join(_)) => no("joining here"),
+        (_, Ask::Renew { .. }) => no("a new certificate"),
+        (_, Ask::Probe(_)) => no("a look at another server"),
+        (_, Ask::Operate(_)) => no("what operators do"),
+        (_, Ask::Propose { .. }) => no("a proposal"),
+        (_, Ask::Confirm { .. }) => no("a confirmation"),
+    }
+}
+
+/// An edge's asks are passed on by whom it asks.
+fn may_reach(kind: Kind, reach: Reach) -> Result<(), String> {
+    match reach {
+        Reach::Leader if kind != Kind::Server => {
+            Err(format!("asking the leader alone is not for {}", name(kind)))
+        }
+        Reach::Leader | Reach::Cluster => Ok(()),
+    }
+}
+
+/// A relay passes on the heartbeats of its followers, and a server everybody's.
+fn may_beat(peer: Peer, pulse: Pulse) -> bool {
+    match (Kind::of(Some(peer)), pulse) {
+        (Kind::Server | Kind::Relay, _) => true,
+        (Kind::Edge, Pulse::Lease(_)) => true,
+        (Kind::Edge, Pulse::Presence(id)) => id == peer.id,
+        (Kind::Stranger | Kind::Candidate, _) => false,
+    }
+}
+
+/// Who may have a command proposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Right {
+    /// What applications and their agents do.
+    Members,
+    /// What an agent says of itself; a server says it of everybody.
+    Oneself(NodeId),
+    /// What operators do, at a server.
+    Servers,
+    /// What the leader decides, and nobody else ever sends.
+    Leader,
+}
+
+fn right(command: &Command) -> Right {
+    match command {
+        Command::Put(_)
+        | Command::DeleteRange(_)
+        | Command::Kv(_)
+        | Command::Compact(_)
+        | Command::LeaseGrant { .. }
+        | Command::LeaseRevoke(_)
+        | Command::Catalog(_) => Right::Members,
+        Command::Contact { id, .. } => Right::Oneself(*id),
+        Command::Admit(_)
+        | Command::Retire(_)
+        | Command::Settings(_)
+        | Command::Raise(_)
+        | Command::TokenPut(_)
+        | Command::TokenRetire(_) => Right::Servers,
+        Command::Found(_)
+        | Command::LeaseExpire { .. }
+        | Command::Silent { .. }
+        | Command::Reap { .. }
+        | Command::Forget { .. } => Right::Leader,
+    }
+}
+
+fn may_propose(caller: Option<Peer>, command: &Command) -> Result<(), String> {
+    let kind = Kind::of(caller);
+    let may = match right(command) {
+        Right::Members => kind.is_member(),
+        // A relay passes on what its followers say of themselves.
+        Right::Oneself(id) => match kind {
+            Kind::Server | Kind::Relay => true,
+            Kind::Edge => caller.is_some_and(|peer| peer.id == id),
+            Kind::Stranger | Kind::Candidate => false,
+        },
+        Right::Servers => kind == Kind::Server,
+        Right::Leader => false,
+    };
+    if may { Ok(()) } else { Err(format!("this command is not for {}", name(kind))) }
+}
+
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Stranger => "agents without a certificate",
+        Kind::Candidate => "candidates",
+        Kind::Edge => "the role edge",
+        Kind::Relay => "the role relay",
+        Kind::Server => "the role server",
+    }
+}

@@ -1,0 +1,189 @@
+//! Every ask, every command and every purpose, for every kind of agent.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::cluster::asks::{Ask, Introduction, Petition, Pulse, Reach};
+use crate::cluster::rights::{Kind, may_ask, may_open, may_serve};
+use crate::model::{LeaseId, NodeId, NodeName, Role, Stamp, TokenId};
+use crate::net::peer::{Peer, Purpose};
+use crate::state::{
+    Admission, Command, DeleteRange, Founding, KeyRange, KvCommand, Put, Settings, TokenDef,
+    TokenPut, Trust,
+};
+
+const ME: NodeId = NodeId(7);
+const OTHER: NodeId = NodeId(8);
+const KINDS: [Kind; 5] = [Kind::Stranger, Kind::Candidate, Kind::Edge, Kind::Relay, Kind::Server];
+const PURPOSES: [Purpose; 5] =
+    [Purpose::Raft, Purpose::Snapshot, Purpose::Door, Purpose::Follow, Purpose::Entrance];
+
+fn peer(kind: Kind) -> Option<Peer> {
+    match kind {
+        Kind::Stranger => None,
+        Kind::Candidate => Some(Peer { id: NodeId(0), role: Role::Server }),
+        Kind::Edge => Some(Peer { id: ME, role: Role::Edge }),
+        Kind::Relay => Some(Peer { id: ME, role: Role::Relay }),
+        Kind::Server => Some(Peer { id: ME, role: Role::Server }),
+    }
+}
+
+fn admission() -> Admission {
+    Admission {
+        name: NodeName::new("a").unwrap(),
+        nonce: 1,
+        role: Role::Edge,
+        peer_addr: ([127, 0, 0, 1], 1).into(),
+        client_urls: Vec::new(),
+        version: String::new(),
+        level: 1,
+        token: None,
+    }
+}
+
+fn contact(id: NodeId) -> Command {
+    let peer_addr = ([127, 0, 0, 1], 1).into();
+    let (client_urls, version) = (Vec::new(), String::new());
+    Command::Contact { id, peer_addr, client_urls, version, level: 1 }
+}
+
+/// One of each command, by what it is for. A new variant does not compile until it has a place.
+fn commands() -> [(&'static str, Vec<Command>); 4] {
+    let applications = vec![
+        Command::Put(Put {
+            key: Bytes::from_static(b"k"),
+            value: Bytes::new(),
+            lease: LeaseId::NONE,
+            prev_kv: false,
+            ignore_value: false,
+            ignore_lease: false,
+        }),
+        Command::DeleteRange(DeleteRange {
+            range: KeyRange::one(Bytes::from_static(b"k")),
+            prev_kv: false,
+        }),
+        Command::Kv(KvCommand::DeleteTree { prefix: Bytes::new() }),
+        Command::Compact(1),
+        Command::LeaseGrant { id: LeaseId(1), ttl: Duration::from_secs(1) },
+        Command::LeaseRevoke(LeaseId(1)),
+        Command::Catalog(Vec::new()),
+    ];
+    let def = TokenDef { id: TokenId(1), role: Role::Edge, public: Bytes::new() };
+    let operators = vec![
+        Command::Admit(admission()),
+        Command::Retire(ME),
+        Command::Settings(Settings::default()),
+        Command::Raise(2),
+        Command::TokenPut(TokenPut { def, ttl: None, uses: None }),
+        Command::TokenRetire(TokenId(1)),
+    ];
+    let leader = vec![
+        Command::Found(Founding {
+            cluster: 1,
+            lineage: 1,
+            settings: Settings::default(),
+            founder: admission(),
+            trust: Trust::default(),
+        }),
+        Command::LeaseExpire { ids: Vec::new(), term: 1 },
+        Command::Silent { nodes: Vec::new(), term: 1 },
+        Command::Reap { nodes: Vec::new(), term: 1 },
+        Command::Forget { tombstones: Stamp(0), history: Stamp(0) },
+    ];
+    let own = vec![contact(ME), contact(OTHER)];
+    [("applications", applications), ("operators", operators), ("leader", leader), ("own", own)]
+}
+
+fn proposal(command: &Command, reach: Reach) -> Ask {
+    Ask::Propose { command: command.clone(), reach }
+}
+
+#[test]
+fn commands_are_for_those_whose_work_they_are() {
+    let may = |kind, command: &Command| {
+        may_ask(peer(kind), Purpose::Door, &proposal(command, Reach::Cluster)).is_ok()
+    };
+    for (group, all) in commands() {
+        for command in &all {
+            for kind in KINDS {
+                let expected = match (group, kind) {
+                    (_, Kind::Stranger | Kind::Candidate) | ("leader", _) => false,
+                    (_, Kind::Server) | ("applications", _) | ("own", Kind::Relay) => true,
+                    ("own", Kind::Edge) => *command == contact(ME),
+                    _ => false,
+                };
+                assert_eq!(may(kind, command), expected, "{kind:?}: {command:?}");
+            }
+        }
+    }
+    let put = &commands()[0].1[0];
+    for kind in KINDS {
+        let may = may_ask(peer(kind), Purpose::Door, &proposal(put, Reach::Leader)).is_ok();
+        assert_eq!(may, kind == Kind::Server, "{kind:?} asks the leader alone");
+    }
+}
+
+#[test]
+fn asks_are_for_those_whom_they_are_open_to_and_only_where_they_belong() {
+    let introduction = Introduction {
+        run: 1,
+        cluster: 0,
+        id: NodeId(0),
+        addr: ([127, 0, 0, 1], 1).into(),
+        wants_servers: false,
+        others: Vec::new(),
+        candidate: None,
+    };
+    let petition = Petition {
+        token: TokenId(1),
+        request: Vec::new(),
+        admission: admission(),
+        proof: Vec::new(),
+    };
+    let beats = |id| Ask::Confirm { pulses: vec![Pulse::Presence(id)], reach: Reach::Cluster };
+    let lease = Ask::Confirm { pulses: vec![Pulse::Lease(LeaseId(1))], reach: Reach::Cluster };
+    let all: [(&str, Ask, &[Purpose], &[Kind]); 7] = [
+        ("who", Ask::Who(introduction), &[Purpose::Door, Purpose::Entrance], &KINDS),
+        ("join", Ask::Join(Box::new(petition)), &[Purpose::Entrance], &KINDS),
+        ("renew", Ask::Renew { request: Vec::new() }, &[Purpose::Entrance], &KINDS[2..]),
+        ("probe", Ask::Probe(OTHER), &[Purpose::Door], &[Kind::Server]),
+        ("own beat", beats(ME), &[Purpose::Door], &KINDS[2..]),
+        ("other's beat", beats(OTHER), &[Purpose::Door], &KINDS[3..]),
+        ("lease", lease, &[Purpose::Door], &KINDS[2..]),
+    ];
+    for (what, ask, purposes, kinds) in &all {
+        for purpose in PURPOSES {
+            for kind in KINDS {
+                let expected = purposes.contains(&purpose) && kinds.contains(&kind);
+                let may = may_ask(peer(kind), purpose, ask);
+                assert_eq!(may.is_ok(), expected, "{what}, {kind:?}, {purpose:?}: {may:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn connections_are_opened_by_and_to_the_right_kinds() {
+    let from: BTreeSet<(usize, usize)> = pairs(may_open);
+    // Columns: stranger, candidate, edge, relay, server; rows: the purposes in order.
+    let expected = ["....s", "....s", "..ers", "..er.", "scers"];
+    assert_eq!(from, drawn(expected));
+    let to = pairs(may_serve);
+    assert_eq!(to, drawn(["....s", "....s", "...rs", "...rs", ".c..s"]));
+}
+
+fn pairs(rule: fn(Kind, Purpose) -> bool) -> BTreeSet<(usize, usize)> {
+    let all = PURPOSES.iter().enumerate().flat_map(|(row, purpose)| {
+        KINDS.iter().enumerate().map(move |(column, kind)| (row, column, *kind, *purpose))
+    });
+    all.filter(|(.., kind, purpose)| rule(*kind, *purpose)).map(|(r, c, ..)| (r, c)).collect()
+}
+
+fn drawn(rows: [&str; 5]) -> BTreeSet<(usize, usize)> {
+    let cells = rows.iter().enumerate().flat_map(|(row, cells)| {
+        cells.chars().enumerate().map(move |(column, cell)| (row, column, cell))
+    });
+    cells.filter(|(.., cell)| *cell != '.').map(|(row, column, _)| (row, column)).collect()
+}
