@@ -1,8 +1,8 @@
 //! What followers find behind their position.
 
-use crate::model::{Applied, limits};
+use crate::model::{Applied, Role, TokenId, limits};
 use crate::replica::Fetch;
-use crate::state::{Part, State};
+use crate::state::{Changes, Command, Part, State, TokenDef, TokenPut};
 
 use super::{founded, put, run};
 
@@ -80,4 +80,16 @@ fn the_ring_is_bounded_in_bytes() {
     assert!(matches!(replica.feed().after(at(1), 1), Fetch::Snapshot));
     let end = writer.state().applied();
     assert_eq!(tail(replica.feed().after(at(end.index - 1), 1)), [end.index]);
+}
+
+/// Join tokens never leave servers, but the position moves on.
+#[test]
+fn what_travels_holds_no_token() {
+    let (mut writer, replica) = founded();
+    let def = TokenDef { id: TokenId(5), role: Role::Edge, public: vec![7; 65].into() };
+    run(&mut writer, Command::TokenPut(TokenPut { def, ttl: None, uses: None }));
+    assert!(replica.snapshot().token(TokenId(5)).is_some());
+    let Fetch::Tail(entries) = replica.feed().after(at(1), 10) else { panic!() };
+    let sent: Changes = postcard::from_bytes(entries[0].encoded()).unwrap();
+    assert_eq!((sent.rows.len(), sent.applied, sent.index), (0, at(2), 2));
 }
