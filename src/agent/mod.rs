@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::cluster;
-use crate::lifecycle::{Gate, Life};
+use crate::lifecycle::{Gate, Level, Life};
 use crate::net::http::Requests;
 use crate::presence::{self, Presence};
 use crate::telemetry::Metrics;
@@ -89,7 +89,7 @@ impl Agent {
             listeners.push(in_clear(&format!("upstreams[{i}]"), *addr));
         }
         exposed::announce(&listeners, &core.board, &metrics);
-        listeners.push(Listener::new("cluster", peer.to_string(), false));
+        listeners.push(Listener::new(web::CLUSTER, peer.to_string(), false));
 
         let requests = Requests::new(&metrics);
         let pages = web::Parts {
@@ -127,9 +127,20 @@ impl Agent {
         }
     }
 
+    /// Returns once the agent cannot go on by itself; why.
+    pub async fn failed(&self) -> String {
+        self.core.shutdown.begun().await;
+        let entries = self.core.board.entries();
+        let failed = entries.into_iter().find(|(_, entry)| entry.level == Level::Failed);
+        failed.map_or("the agent has lost its place".to_owned(), |(_, entry)| entry.text)
+    }
+
     /// Withdraws first, so that nobody is sent here any more; then drains, then closes in reverse.
     pub async fn stop(self) {
-        if let Err(error) = self.presence.withdraw().await {
+        // Without a place there is nobody to tell.
+        if !self.core.shutdown.has_begun()
+            && let Err(error) = self.presence.withdraw().await
+        {
             tracing::warn!(%error, "could not withdraw: the others will notice by the heartbeat");
         }
         self.fronts.shutdown.begin();

@@ -67,9 +67,13 @@ pub(super) fn run(args: Args) -> Result {
     let resolved = config::resolve(file, &flags).map_err(Failure::usage)?;
     agent::block_on(async move {
         let agent = Agent::start(resolved).await?;
-        agent::until_told_to_stop().await?;
+        let failed = tokio::select! {
+            told = agent::until_told_to_stop() => told.map(|()| None)?,
+            why = agent.failed() => Some(why),
+        };
         agent.stop().await;
-        Ok(())
+        // Whoever watches over the process starts it again.
+        failed.map_or(Ok(()), |why| Err(anyhow::Error::msg(why)))
     })?;
     Ok(())
 }

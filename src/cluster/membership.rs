@@ -35,7 +35,7 @@ pub(super) async fn run(server: Arc<Server>, pace: Pace) {
         }
         call_on(&server, &mut answered).await;
         let view = view(&server, &status, &answered, pace);
-        server.note_live(view.members.difference(&view.dead).count());
+        server.note_live(view.members.difference(&view.dead).count(), view.there.clone());
         let Some(step) = next_step(&view) else { continue };
         tracing::info!(?step, "changing the servers that hold the log");
         if let Err(error) = take(&server, step).await {

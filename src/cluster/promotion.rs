@@ -36,13 +36,21 @@ pub(super) enum Step {
     Retire(NodeId),
 }
 
-pub(super) fn next_step(view: &View) -> Option<Step> {
-    let known: BTreeSet<NodeId> = view.voters.union(&view.learners).copied().collect();
-    let retired = known.difference(&view.members).find(|id| **id != view.leader);
-    if let Some(id) = retired {
-        return Some(Step::Drop(*id));
+impl View {
+    /// Those that hold the log and are no members any more. The leader does not begin its own end.
+    fn retired(&self) -> impl Iterator<Item = NodeId> {
+        let known = self.voters.union(&self.learners);
+        let retired = known.filter(|id| !self.members.contains(id) && **id != self.leader);
+        retired.copied()
     }
-    if let Some(id) = view.members.difference(&known).next() {
+}
+
+pub(super) fn next_step(view: &View) -> Option<Step> {
+    if let Some(id) = view.retired().find(|id| view.learners.contains(id)) {
+        return Some(Step::Drop(id));
+    }
+    let unknown = |id: &&NodeId| !view.voters.contains(id) && !view.learners.contains(id);
+    if let Some(id) = view.members.iter().find(unknown) {
         return Some(Step::Learn(*id));
     }
     if let Some(voters) = next_voters(view).filter(|voters| is_safe(view, voters)) {
@@ -61,8 +69,9 @@ fn is_safe(view: &View, voters: &BTreeSet<NodeId>) -> bool {
 fn next_voters(view: &View) -> Option<BTreeSet<NodeId>> {
     let mut voters = view.voters.clone();
     let mut spares = view.ready.iter().filter(|id| view.learners.contains(id)).copied();
-    let mut dead =
-        view.dead.iter().filter(|id| **id != view.leader && view.voters.contains(id)).copied();
+    // Whoever is retired is as good as dead.
+    let lost: BTreeSet<NodeId> = view.retired().chain(view.dead.iter().copied()).collect();
+    let mut dead = lost.into_iter().filter(|id| *id != view.leader && view.voters.contains(id));
     let (spare, lost) = (spares.next(), dead.next());
     if voters.len() > view.wanted {
         // Fewer are wanted by now: the dead first, then the newest.
@@ -77,11 +86,14 @@ fn next_voters(view: &View) -> Option<BTreeSet<NodeId>> {
             voters.remove(&lost);
             voters.insert(spare);
         }
-        // Nobody can take their places: without two of them a smaller quorum is enough.
+        // Nobody can take their places: without two of them a smaller quorum is enough. A server
+        // that is no member any more loses its vote in any case.
         (Some(lost), None) => {
-            let second = dead.next().filter(|_| voters.len() > 3)?;
-            voters.remove(&lost);
-            voters.remove(&second);
+            let pair = dead.next().filter(|_| voters.len() > 3).map(|second| [lost, second]);
+            let retired = view.retired().find(|id| voters.contains(id)).map(|id| [id, id]);
+            for leaving in pair.or(retired)? {
+                voters.remove(&leaving);
+            }
         }
         (None, Some(spare)) if voters.len() < view.wanted => {
             voters.insert(spare);

@@ -1,7 +1,7 @@
 //! The door of an agent that holds the log: its own Raft where it leads, the leader where not.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,9 +48,17 @@ pub(super) struct Server {
     /// When each server last sent a message of Raft.
     heard: Mutex<BTreeMap<NodeId, Instant>>,
     confirms: OnceLock<Confirms>,
-    /// Whether servers are missing, as the leader said last.
-    wanting: Mutex<Option<bool>>,
+    census: Mutex<Census>,
     since: Instant,
+}
+
+/// Which servers are there, as far as that is known here.
+#[derive(Default)]
+struct Census {
+    /// Whether servers are missing, as the leader said last.
+    wanting: Option<bool>,
+    /// As the leader: those that answered when they were last asked.
+    there: BTreeSet<NodeId>,
 }
 
 pub(super) struct Parts {
@@ -79,7 +87,7 @@ impl Server {
             introduction,
             heard,
             confirms,
-            wanting: Mutex::default(),
+            census: Mutex::default(),
             since: Instant::now(),
         });
         let way = Arc::downgrade(&server);
@@ -102,9 +110,13 @@ impl Server {
         introduction
     }
 
+    fn census(&self) -> MutexGuard<'_, Census> {
+        self.census.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Only the leader knows which servers are there; who has not heard from it counts members.
     fn wants_servers(&self) -> bool {
-        let said = *self.wanting.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = self.census().wanting;
         said.unwrap_or_else(|| {
             let state = self.replica.snapshot();
             self.are_too_few(state.members().filter(|member| member.role == Role::Server).count())
@@ -117,10 +129,11 @@ impl Server {
         servers < (settings.voters + settings.standbys) as usize
     }
 
-    /// As the leader, this server has found so many servers that are not dead, itself included.
-    pub fn note_live(&self, servers: usize) {
-        let few = self.are_too_few(servers);
-        *self.wanting.lock().unwrap_or_else(PoisonError::into_inner) = Some(few);
+    /// As the leader, this server has found so many servers that are not dead, itself included,
+    /// and these that answered just now.
+    pub fn note_live(&self, servers: usize, there: BTreeSet<NodeId>) {
+        let wanting = Some(self.are_too_few(servers));
+        *self.census() = Census { wanting, there };
     }
 
     /// An agent has said where it is.
@@ -128,8 +141,7 @@ impl Server {
         if other.cluster == self.me.cluster && other.id != self.me.node {
             self.roster.hear(other.id, other.addr, true);
             if self.raft.status().borrow().leader == Some(other.id) {
-                let said = Some(other.wants_servers);
-                *self.wanting.lock().unwrap_or_else(PoisonError::into_inner) = said;
+                self.census().wanting = Some(other.wants_servers);
             }
         }
     }
@@ -313,10 +325,12 @@ impl Server {
     pub async fn stop(&self) {
         let mut status = self.raft.status();
         let now = status.borrow().clone();
+        let there = self.census().there.clone();
         let heir = now
             .matched
             .iter()
             .filter(|(id, _)| now.voters.contains(id))
+            .filter(|(id, _)| there.is_empty() || there.contains(id))
             .max_by_key(|(_, matched)| **matched)
             .map(|(id, _)| *id);
         if let (true, Some(heir)) = (now.leads(), heir) {

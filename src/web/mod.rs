@@ -21,6 +21,9 @@ use crate::lifecycle::Life;
 use crate::net::http::Requests;
 use crate::telemetry::Metrics;
 
+/// The name of the listener for other agents.
+pub const CLUSTER: &str = "cluster";
+
 /// What the pages show.
 pub struct Parts {
     pub datacenter: String,

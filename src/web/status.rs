@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use crate::cluster::{RaftRole, Standing};
 use crate::lifecycle::{Gate, Level};
-use crate::model::{Health, NodeId};
+use crate::model::{Health, NodeId, Role};
 use crate::state::{self, PRESENCE_CHECK};
 
-use super::{Listener, Parts, answer};
+use super::{CLUSTER, Listener, Parts, answer};
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -24,7 +24,7 @@ struct Page<'a> {
     #[serde(flatten)]
     cluster: Cluster,
     gates: BTreeMap<&'static str, bool>,
-    listeners: &'a [Listener],
+    listeners: Vec<&'a Listener>,
     members: Vec<Member<'a>>,
     board: Vec<Entry>,
 }
@@ -91,12 +91,19 @@ pub async fn show(State(parts): State<Arc<Parts>>) -> Response<Body> {
         agent: agent(&parts, &standing),
         cluster: cluster(&state, &standing),
         gates: Gate::ALL.iter().map(|g| (g.name(), parts.life.gates.is_open(*g))).collect(),
-        listeners: &parts.listeners,
+        listeners: listeners(&parts, &standing),
         members: state.members().map(|member| describe(&state, &standing, member)).collect(),
         board: board(&parts),
     };
     let body = serde_json::to_vec(&page).unwrap_or_default();
     answer(&parts, StatusCode::OK, HeaderValue::from_static("application/json"), body)
+}
+
+/// An edge has closed what servers listen on for other agents.
+fn listeners<'a>(parts: &'a Parts, standing: &Standing) -> Vec<&'a Listener> {
+    let closed = standing.role == Role::Edge;
+    let open = |listener: &&Listener| !closed || listener.name != CLUSTER;
+    parts.listeners.iter().filter(open).collect()
 }
 
 fn agent<'a>(parts: &'a Parts, standing: &Standing) -> Agent<'a> {
@@ -150,16 +157,12 @@ fn describe<'a>(
     }
 }
 
-pub(super) fn raft_role(
-    standing: &Standing,
-    id: NodeId,
-    role: crate::model::Role,
-) -> Option<&'static str> {
+pub(super) fn raft_role(standing: &Standing, id: NodeId, role: Role) -> Option<&'static str> {
     match role {
-        crate::model::Role::Edge | crate::model::Role::Relay => None,
+        Role::Edge | Role::Relay => None,
         _ if standing.leader == Some(id) => Some("leader"),
         _ if standing.voters.contains(&id) => Some("voter"),
-        crate::model::Role::Server => Some("standby"),
+        Role::Server => Some("standby"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Servers join, vote, stand by, stop, come back; nothing acknowledged is lost.
 
+use std::time::{Duration, Instant};
+
 use super::world::{Agent, World, until};
 use crate::cluster::{Alive, Beat, Consistency, RaftRole};
 use crate::model::{LeaseId, NodeId};
@@ -22,7 +24,7 @@ async fn three_vote_a_fourth_stands_by_and_all_serve_writes() {
         }
     }
     let id = LeaseId(5);
-    let ttl = std::time::Duration::from_secs(30);
+    let ttl = Duration::from_secs(30);
     agents[2].cluster.propose(Command::LeaseGrant { id, ttl }).await.unwrap();
     assert_eq!(agents[1].cluster.keep_alive(Beat::Lease(id)).await, Ok(Alive::For(ttl)));
     until("it learns", || agents[3].cluster.standing().raft == Some(RaftRole::Learner)).await;
@@ -42,14 +44,20 @@ async fn another_leads_when_the_leader_stops_and_nothing_is_lost() {
     let at = agents.iter().position(Agent::leads).unwrap();
     let leader = agents.remove(at);
     let stopping = tokio::spawn(leader.stop());
-    for n in 0..20 {
-        agents[n % 2].put(&format!("during/{n}"), "v").await;
+    let (mut written, mut slowest) = (0, Duration::ZERO);
+    while written < 20 || !stopping.is_finished() {
+        let begun = Instant::now();
+        agents[written % 2].put(&format!("during/{written}"), "v").await;
+        slowest = slowest.max(begun.elapsed());
+        written += 1;
     }
+    println!("{written} writes during a clean stop of the leader, the slowest in {slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "leadership is handed over: {slowest:?}");
     let config = stopping.await.unwrap();
     let state = agents[0].cluster.read(Consistency::Linearizable).await.unwrap();
-    assert_eq!(state.key_count(), 40);
+    assert_eq!(state.key_count(), 20 + written);
     agents.push(Agent::start(config).await);
-    until("it catches up", || agents[2].cluster.snapshot().key_count() == 40).await;
+    until("it catches up", || agents[2].cluster.snapshot().key_count() == 20 + written).await;
     for agent in agents {
         agent.stop().await;
     }

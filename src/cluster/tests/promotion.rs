@@ -126,9 +126,21 @@ fn who_is_gone_for_good_is_retired_unless_it_votes() {
 }
 
 #[test]
-fn who_is_no_member_is_dropped_first() {
-    let retired = View { members: ids(&[1, 3, 4]), ..calm() };
-    assert_eq!(next_step(&retired), Some(Step::Drop(NodeId(2))));
+fn who_is_no_member_loses_its_vote_and_is_dropped() {
+    let retired = View { members: ids(&[1, 3]), there: ids(&[1, 3]), ..calm() };
+    assert_eq!(next_step(&retired), Some(Step::Vote(ids(&[1, 3]))));
+    let alone = View { there: ids(&[1]), ..retired.clone() };
+    assert_eq!(next_step(&alone), None, "not where that would cost the quorum");
+    let without = View { voters: ids(&[1, 3]), learners: ids(&[2]), ..retired.clone() };
+    assert_eq!(next_step(&without), Some(Step::Drop(NodeId(2))));
+    let spare = View {
+        members: ids(&[1, 3, 4]),
+        there: ids(&[1, 3, 4]),
+        learners: ids(&[4]),
+        ready: ids(&[4]),
+        ..retired
+    };
+    assert_eq!(next_step(&spare), Some(Step::Vote(ids(&[1, 3, 4]))), "a spare takes its place");
     let leader = View { members: ids(&[2, 3]), ..calm() };
     assert_eq!(next_step(&leader), None, "the leader's own end is not its own to begin");
 }
