@@ -6,7 +6,10 @@ use std::net::{TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::house::{Agent, AgentSpec, Place, dig};
+use remora::identity::JoinToken;
+use remora::model::Role;
+
+use crate::house::{Agent, AgentSpec, Place, dig, tokens};
 
 /// Runs the agent on a config that must not start; its exit code and what it said.
 fn refused(yaml: &str) -> (i32, String) {
@@ -60,6 +63,34 @@ fn a_bad_config_is_refused_with_the_line_and_the_key() {
         for part in expected {
             assert!(said.contains(part), "{yaml}: {part:?} is not in: {said}");
         }
+    }
+}
+
+#[test]
+fn servers_that_would_found_together_need_the_offline_server_token() {
+    let place = Place::new();
+    let ip = place.0;
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (data, token) = (dir.path().join("data"), dir.path().join("token"));
+    let config = |token: &str| {
+        format!(
+            "node: one\ndata_dir: {}\ncluster:\n  bind: {ip}:8300\n  expect: 3\n  \
+             join: [\"{ip}:8301\"]\n{token}http: {{ listen: [\"{ip}:8500\"] }}\n\
+             dns: {{ listen: [\"{ip}:8600\"] }}\n",
+            data.display()
+        )
+    };
+    let (code, said) = refused(&config(""));
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("cluster.token_file") && said.contains("join token"), "{said}");
+    let printed = JoinToken::generate(Role::Server, tokens().server.digest()).unwrap();
+    for wrong in [&tokens().edge, &printed] {
+        fs::write(&token, wrong.reveal().as_str()).unwrap();
+        let (code, said) = refused(&config(&format!("  token_file: {}\n", token.display())));
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("cluster.expect"), "{said}");
+        assert!(said.contains("remora join-token --offline"), "{said}");
+        assert!(!data.join("identity").exists(), "nothing was begun");
     }
 }
 

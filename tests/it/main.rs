@@ -10,6 +10,7 @@ mod heartbeat;
 mod history;
 mod house;
 mod main_job;
+mod membership;
 mod tidy;
 mod tls;
 mod trust;

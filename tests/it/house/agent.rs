@@ -29,6 +29,8 @@ pub struct AgentSpec {
     pub name: String,
     pub place: Place,
     pub server: bool,
+    /// Of an agent with a data dir.
+    pub role: &'static str,
     pub join: Vec<String>,
     /// Its join token: by default one of those that all agents of this process share.
     pub token: JoinToken,
@@ -48,6 +50,7 @@ impl AgentSpec {
             name: name.into(),
             place: Place::new(),
             server: true,
+            role: "server",
             join: vec![],
             token: tokens().server.clone(),
             exposed: false,
@@ -86,7 +89,7 @@ impl AgentSpec {
     fn yaml(&self, data: &Path, token: &Path) -> String {
         let Place(ip) = self.place;
         let data = if self.server {
-            format!("data_dir: {}\nrole: server\n", data.display())
+            format!("data_dir: {}\nrole: {}\n", data.display(), self.role)
         } else {
             String::new()
         };
