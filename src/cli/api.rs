@@ -16,6 +16,10 @@ const DEFAULT_PORT: u16 = 8500;
 const CONNECT: Duration = Duration::from_secs(5);
 /// More than an agent waits for a leader.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How long a snapshot may take on its way.
+const TRANSFER: Duration = Duration::from_secs(3600);
+/// What of a file is read at once.
+const PIECE: u64 = 256 * 1024;
 
 #[derive(clap::Args, Clone)]
 pub(super) struct ApiArgs {
@@ -130,6 +134,53 @@ impl Api {
 
     pub(super) fn delete(&self, path: &str) -> Result<Reply> {
         self.ask(Method::DELETE, path, Vec::new())
+    }
+
+    /// Gives the answer's body to `take` piece by piece; an answer but success is an error.
+    pub(super) fn download(&self, path: &str, mut take: impl FnMut(&[u8]) -> Result) -> Result {
+        self.runtime.block_on(async {
+            let request = self.client.get(format!("{}{path}", self.place.base)).timeout(TRANSFER);
+            let mut answer =
+                request.send().await.map_err(|error| unanswered(&self.place.shown, &error))?;
+            let status = answer.status();
+            let mut said = Vec::new();
+            while let Some(piece) =
+                answer.chunk().await.map_err(|error| unanswered(&self.place.shown, &error))?
+            {
+                if status.is_success() {
+                    take(&piece)?;
+                } else if said.len() < limits::HTTP_HEADERS {
+                    said.extend_from_slice(&piece);
+                }
+            }
+            Reply { status, body: said, shown: self.place.shown.clone() }.success().map(|_| ())
+        })
+    }
+
+    /// Puts a file's content, read as it is sent.
+    pub(super) fn upload(&self, path: &str, file: std::fs::File) -> Result<Reply> {
+        use std::io::Read as _;
+        let mut file = file;
+        let pieces = std::iter::from_fn(move || {
+            let mut piece = Vec::new();
+            match file.by_ref().take(PIECE).read_to_end(&mut piece) {
+                Ok(0) => None,
+                Ok(_) => Some(Ok(piece)),
+                Err(error) => Some(Err(error)),
+            }
+        });
+        self.runtime.block_on(async {
+            let body = reqwest::Body::wrap_stream(futures::stream::iter(pieces));
+            let request = self.client.put(format!("{}{path}", self.place.base)).timeout(TRANSFER);
+            let answered = async {
+                let answer = request.body(body).send().await?;
+                Ok((answer.status(), answer.bytes().await?))
+            };
+            let (status, body) = answered
+                .await
+                .map_err(|error: reqwest::Error| unanswered(&self.place.shown, &error))?;
+            Ok(Reply { status, body: body.into(), shown: self.place.shown.clone() })
+        })
     }
 
     fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Reply> {

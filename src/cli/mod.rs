@@ -11,10 +11,12 @@ mod kv;
 mod lookup;
 mod members;
 mod output;
+mod recover;
 mod register;
 mod revoke;
 mod servers;
 mod services;
+mod snapshot;
 mod status;
 
 use std::process::ExitCode;
@@ -62,6 +64,10 @@ enum Command {
     Deregister(deregister::Args),
     /// Read and write keys
     Kv(kv::Args),
+    /// Save, restore and inspect everything that the cluster holds
+    Snapshot(snapshot::Args),
+    /// Let the last server that is left go on alone
+    Recover(recover::Args),
     /// Check a config file and say what is wrong with it
     CheckConfig(check_config::Args),
 }
@@ -101,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Register(args) => register::run(&args),
         Command::Deregister(args) => deregister::run(&args),
         Command::Kv(args) => kv::run(&args),
+        Command::Snapshot(args) => snapshot::run(args),
+        Command::Recover(args) => recover::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
     };
     match done {

@@ -13,7 +13,8 @@ use crate::net::peer::Refused;
 use crate::state::{Admission, Command, Outcome};
 
 use super::ProposeError;
-use super::deadlines::{Subject, Verdict};
+use super::checkpoint::{Report, Verdict};
+use super::deadlines::{self, Subject};
 use super::founding::Candidate;
 use super::operator::{Operated, Operation};
 
@@ -42,6 +43,8 @@ pub(super) enum Ask {
     },
     /// Is that server there? Asked of the leader.
     Probe(NodeId),
+    /// What a replica's state comes to after a checkpoint; asked of the leader.
+    Compare(Report),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +67,7 @@ pub(super) enum Reply {
     Renewed(Vec<Vec<u8>>),
     /// Whether the server that was asked about answers.
     There(bool),
+    Compared(Verdict),
 }
 
 /// One who asks to be let in.
@@ -143,7 +147,7 @@ pub(super) struct Confirmed {
     /// Everything acknowledged before the ask is at or below this place in the log.
     pub index: u64,
     /// One for each pulse, in order.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<deadlines::Verdict>,
 }
 
 pub(super) fn encode<T: Serialize>(value: &T) -> Bytes {

@@ -91,6 +91,10 @@ pub struct Pace {
     /// A server without a vote that was silent for this long is retired for good. Counted by the
     /// leader, anew after each change of the leader.
     pub retire_after: Duration,
+    /// How often servers compare their states, if anything has changed.
+    pub compare_after: Duration,
+    /// They do so after this many entries of the log as well; 0: never because of them.
+    pub compare_entries: u64,
 }
 
 impl Default for Pace {
@@ -102,6 +106,8 @@ impl Default for Pace {
             steady: Duration::from_secs(2),
             replace_after: Duration::from_secs(30),
             retire_after: Duration::from_secs(72 * 3600),
+            compare_after: Duration::from_secs(60),
+            compare_entries: 0,
         }
     }
 }

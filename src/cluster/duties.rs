@@ -11,6 +11,7 @@ use crate::replica::{Replica, Topic};
 use crate::state::{Command, Proposal, State};
 
 use super::asks::Pulse;
+use super::compare::Book;
 use super::deadlines::{Deadlines, Due, Moment, TICK, Verdict};
 
 /// How often old deletions and history are looked for.
@@ -23,11 +24,19 @@ pub(super) struct Duties {
     /// The deadlines of the term in which this server leads, once it has applied that term's
     /// first entry.
     deadlines: Mutex<Option<Deadlines>>,
+    /// What replicas said of themselves.
+    pub book: Book,
 }
 
 impl Duties {
     pub fn new(raft: Raft, replica: Replica) -> Duties {
-        Duties { raft, replica, origin: Instant::now(), deadlines: Mutex::default() }
+        Duties {
+            raft,
+            replica,
+            origin: Instant::now(),
+            deadlines: Mutex::default(),
+            book: Book::default(),
+        }
     }
 
     fn now(&self) -> Moment {
@@ -81,6 +90,10 @@ impl Duties {
         }
     }
 
+    fn lineage(&self) -> u64 {
+        self.replica.snapshot().identity().lineage
+    }
+
     async fn lead(&self, number: u64) {
         let topics = [Topic::Leases, Topic::Presences, Topic::Members];
         let mut watch = self.replica.watch(topics);
@@ -88,7 +101,9 @@ impl Duties {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut forgotten = Instant::now();
-        while self.leading() == Some(number) {
+        let lineage = self.lineage();
+        // After a restore every deadline begins anew, as after a change of leader.
+        while self.leading() == Some(number) && self.lineage() == lineage {
             tokio::select! {
                 () = watch.changed(), if !changed => changed = true,
                 _ = tick.tick() => {
@@ -129,7 +144,11 @@ impl Duties {
 
     async fn forget(&self) {
         let state = self.replica.snapshot();
-        let Some(command) = forget(&state, self.raft.now()) else { return };
+        let now = self.raft.now();
+        let abandoned =
+            state.staging().filter(|staging| now.since(staging.at) >= limits::STAGING_IDLE);
+        let abandoned = abandoned.map(|staging| Command::Unstage(staging.id));
+        let Some(command) = abandoned.or_else(|| forget(&state, now)) else { return };
         if let Err(error) = self.raft.propose(command).await {
             tracing::debug!(%error, "nothing was forgotten");
         }

@@ -49,6 +49,9 @@ pub enum ProposeError {
     /// The agent is stopping, or its log has failed. Nothing was appended.
     #[error("this agent is stopping: {0}")]
     Stopped(String),
+    /// The leader's disk, or a quorum's, has no room for more log. Nothing was appended.
+    #[error("no space: the disk has no room for more log")]
+    NoSpace,
 }
 
 /// A read that could not be answered at the consistency asked for.

@@ -66,6 +66,10 @@ pub(super) fn may_ask(caller: Option<Peer>, purpose: Purpose, ask: &Ask) -> Resu
         (Purpose::Entrance, Ask::Join(_)) => Ok(()),
         (Purpose::Entrance, Ask::Renew { .. }) if kind.is_member() => Ok(()),
         (Purpose::Door, Ask::Probe(_) | Ask::Operate(_)) if kind == Kind::Server => Ok(()),
+        (Purpose::Door, Ask::Compare(report)) if kind == Kind::Server => match caller {
+            Some(peer) if peer.id == report.id => Ok(()),
+            _ => no("what another server's state comes to"),
+        },
         (Purpose::Door, Ask::Propose { command, reach }) => {
             may_reach(kind, *reach)?;
             may_propose(caller, command)
@@ -82,6 +86,7 @@ pub(super) fn may_ask(caller: Option<Peer>, purpose: Purpose, ask: &Ask) -> Resu
         (_, Ask::Renew { .. }) => no("a new certificate"),
         (_, Ask::Probe(_)) => no("a look at another server"),
         (_, Ask::Operate(_)) => no("what operators do"),
+        (_, Ask::Compare(_)) => no("a comparison of servers"),
         (_, Ask::Propose { .. }) => no("a proposal"),
         (_, Ask::Confirm { .. }) => no("a confirmation"),
     }
@@ -135,12 +140,17 @@ fn right(command: &Command) -> Right {
         | Command::Settings(_)
         | Command::Raise(_)
         | Command::TokenPut(_)
-        | Command::TokenRetire(_) => Right::Servers,
+        | Command::TokenRetire(_)
+        | Command::Stage { .. }
+        | Command::Unstage(_)
+        | Command::Restore { .. } => Right::Servers,
         Command::Found(_)
         | Command::LeaseExpire { .. }
         | Command::Silent { .. }
         | Command::Reap { .. }
-        | Command::Forget { .. } => Right::Leader,
+        | Command::Forget { .. }
+        | Command::Recover { .. }
+        | Command::Checkpoint => Right::Leader,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::state::Command;
 
 use super::asks::{self, Ask, Confirmed, Introduction, Pulse, Reach, Reply};
 use super::carrier;
+use super::compare;
 use super::confirms::Confirms;
 use super::duties::Duties;
 use super::follow;
@@ -200,6 +201,10 @@ impl Server {
                 }
             }
             Ask::Operate(operation) => Reply::Operated(self.operate(operation).await),
+            Ask::Compare(report) if self.raft.status().borrow().leads() => {
+                Reply::Compared(compare::take(self, report))
+            }
+            Ask::Compare(_) => Reply::NotLeader,
             // Who asks from outside asks again by itself.
             Ask::Confirm { pulses, reach: Reach::Cluster } => match self.confirm(pulses).await {
                 Some(confirmed) => Reply::Confirmed(confirmed),
@@ -223,9 +228,8 @@ impl Server {
         };
         match error {
             raft::ProposeError::NotLeader { .. } => Attempt::NotYet,
-            raft::ProposeError::Busy(_) | raft::ProposeError::DiskFull => {
-                Attempt::Failed(ProposeError::Busy(error.to_string()))
-            }
+            raft::ProposeError::Busy(_) => Attempt::Failed(ProposeError::Busy(error.to_string())),
+            raft::ProposeError::DiskFull => Attempt::Failed(ProposeError::NoSpace),
             raft::ProposeError::TooLarge { len, max } => {
                 Attempt::Failed(ProposeError::TooLarge { len, max })
             }

@@ -7,13 +7,15 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::sleep;
 
-use crate::lifecycle::{Gate, Level, Life, Shutdown, aside};
+use crate::lifecycle::{Board, Gate, Level, Life, Shutdown, aside};
 use crate::model::limits;
 use crate::replica::Topic;
 use crate::state::{Admission, Command};
+use crate::telemetry::Gauge;
 
 use super::SUBJECT;
 use super::asks::Introduction;
+use super::compare;
 use super::config::Pace;
 use super::entrance::{look, who};
 use super::founding::Met;
@@ -22,6 +24,7 @@ use super::membership;
 use super::patience;
 use super::server::Server;
 
+const DISK: &str = "cluster/disk";
 /// How often a server without a leader says where it is.
 const ANNOUNCE: Duration = Duration::from_millis(500);
 
@@ -32,12 +35,14 @@ pub(super) struct ServerDuties {
     pub join: Vec<String>,
     pub pace: Pace,
     pub ledger: Ledger,
+    /// 1 while servers are known to differ.
+    pub odd: Gauge,
     pub life: Life,
 }
 
 impl ServerDuties {
     pub fn spawn(self, closing: Shutdown) {
-        let ServerDuties { server, own, join, pace, ledger, life } = self;
+        let ServerDuties { server, own, join, pace, ledger, odd, life } = self;
         let Life { tasks, shutdown, gates, board } = life;
         let (keeper, stop) = (server.clone(), shutdown.clone());
         tasks.spawn("deadlines", async move {
@@ -50,6 +55,19 @@ impl ServerDuties {
         let (speaker, stop) = (server.clone(), shutdown.clone());
         tasks.spawn("announce", async move {
             stop.or(announce(&speaker, &own, &join)).await;
+        });
+        let (watcher, shown, stop) = (server.clone(), board.clone(), shutdown.clone());
+        tasks.spawn("disk", async move {
+            stop.or(watch_disk(&watcher, &shown)).await;
+        });
+        let (proposer, stop) = (server.clone(), shutdown.clone());
+        tasks.spawn("checkpoints", async move {
+            stop.or(compare::propose(&proposer, pace)).await;
+        });
+        let (replica, notes, shown, stop) =
+            (server.clone(), ledger.clone(), board.clone(), shutdown.clone());
+        tasks.spawn("replicas", async move {
+            stop.or(compare::run(&replica, &notes, &shown, &odd, &stop)).await;
         });
         let (waiting, stop) = (server.clone(), shutdown.clone());
         tasks.spawn("synced", async move {
@@ -99,6 +117,19 @@ async fn note_peers(server: &Server, ledger: &Ledger) {
             }
         }
         watch.changed().await;
+    }
+}
+
+/// Says on the board that the disk is full, for as long as it is.
+async fn watch_disk(server: &Server, board: &Board) {
+    loop {
+        if server.raft.is_full() {
+            let text = "the disk has no room for more log: writes are refused until it has";
+            board.set(DISK, Level::Failed, text);
+        } else {
+            board.clear(DISK);
+        }
+        sleep(ANNOUNCE).await;
     }
 }
 

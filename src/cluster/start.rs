@@ -330,7 +330,12 @@ impl Arrival {
         self.life.board.clear(SUBJECT);
         let own = self.admission(Role::Server, 0);
         let (join, pace) = (self.config.join, self.config.pace);
-        let duties = ServerDuties { server, own, join, pace, ledger, life: self.life };
+        let odd = self.metrics.register(
+            "cluster_replicas_differ",
+            "1 while the servers' states are known to differ",
+            Gauge::default(),
+        );
+        let duties = ServerDuties { server, own, join, pace, ledger, odd, life: self.life };
         duties.spawn(self.closing);
         Ok(())
     }

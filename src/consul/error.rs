@@ -77,9 +77,10 @@ impl From<ProposeError> for Failure {
             ProposeError::TooLarge { .. } => {
                 Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
             }
-            ProposeError::NotSynced | ProposeError::Unknown(_) | ProposeError::Stopped(_) => {
-                Failure::internal(error.to_string())
-            }
+            ProposeError::NotSynced
+            | ProposeError::Unknown(_)
+            | ProposeError::Stopped(_)
+            | ProposeError::NoSpace => Failure::internal(error.to_string()),
         }
     }
 }

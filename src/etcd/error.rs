@@ -99,6 +99,9 @@ impl From<ProposeError> for Failure {
                 Failure::new(Code::ResourceExhausted, "etcdserver: too many requests")
             }
             ProposeError::TooLarge { .. } => Failure::too_large(),
+            ProposeError::NoSpace => {
+                Failure::new(Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded")
+            }
             // etcd's word for "it may have happened".
             ProposeError::Unknown(_) => {
                 Failure::new(Code::Unavailable, "etcdserver: request timed out")

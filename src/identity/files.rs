@@ -133,16 +133,22 @@ impl DataDir {
 
     /// The identity, if there is one. It must be that of the agent called `name`.
     pub fn load_identity(&self, name: &NodeName) -> Result<Option<Identity>, IdentityError> {
+        let Some(identity) = self.look_at_identity()? else { return Ok(None) };
+        if identity.name != *name {
+            let why = format!("it belongs to the agent {}, not to {name}", identity.name);
+            return Err(IdentityError::Content { path: self.dir.join(IDENTITY), why });
+        }
+        Ok(Some(identity))
+    }
+
+    /// The identity, whosever it is.
+    pub fn look_at_identity(&self) -> Result<Option<Identity>, IdentityError> {
         let Some((path, bytes)) = self.read(IDENTITY)? else { return Ok(None) };
         let garbled = |why: String| IdentityError::Content { path: path.clone(), why };
         let identity: Identity =
             serde_json::from_slice(&bytes).map_err(|error| garbled(error.to_string()))?;
         if identity.version != IDENTITY_VERSION {
             let why = format!("version {} is not known to this release", identity.version);
-            return Err(garbled(why));
-        }
-        if identity.name != *name {
-            let why = format!("it belongs to the agent {}, not to {name}", identity.name);
             return Err(garbled(why));
         }
         Ok(Some(identity))

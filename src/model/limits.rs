@@ -81,6 +81,12 @@ pub const LOG_COMMAND: usize = CONFIGURABLE_MAX;
 pub const SNAPSHOT: usize = 4 * 1024 * 1024 * 1024;
 /// A section of a snapshot: one row more than the few kilobytes it is closed at.
 pub const SNAPSHOT_SECTION: usize = 4 * CONFIGURABLE_MAX;
+/// A backup that can be restored, as it lies in its file: servers hold it while it comes in.
+pub const BACKUP: usize = 512 * 1024 * 1024;
+/// A piece of a backup in one command of the log.
+pub const BACKUP_PIECE: usize = 1024 * 1024;
+/// How long a restore may pause before another one, or housekeeping, clears away what it staged.
+pub const STAGING_IDLE: Duration = Duration::from_secs(60);
 /// A piece of a snapshot on its way to another server.
 pub const SNAPSHOT_CHUNK: usize = 4 * 1024 * 1024;
 /// Entries that a server keeps for followers that lag.

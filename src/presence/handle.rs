@@ -88,7 +88,9 @@ impl Presence {
             let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
             loop {
                 match self.wish(Wish::Withdraw).await {
-                    Err(PresenceError::Cluster(ProposeError::NoLeader | ProposeError::Busy(_))) => {
+                    Err(PresenceError::Cluster(
+                        ProposeError::NoLeader | ProposeError::Busy(_) | ProposeError::NoSpace,
+                    )) => {
                         tokio::time::sleep(backoff.next_delay()).await;
                     }
                     other => return other,

@@ -17,7 +17,7 @@ pub(super) struct CodecError(pub(super) &'static str, pub(super) String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PlainVote {
-    term: u64,
+    pub(super) term: u64,
     node: u64,
     committed: bool,
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::NodeId;
+use crate::model::{NodeId, limits};
 
 use super::mark::{LogMark, Marker};
 
@@ -17,6 +17,10 @@ pub struct LogSizes {
     pub snapshot_bytes: u64,
     /// Entries before a snapshot that are kept for followers that lag.
     pub keep_entries: u64,
+    /// Bytes of those entries at most.
+    pub keep_bytes: u64,
+    /// Bytes of a snapshot that are sent at once.
+    pub snapshot_chunk: usize,
 }
 
 impl Default for LogSizes {
@@ -25,6 +29,8 @@ impl Default for LogSizes {
             segment_bytes: 16 * 1024 * 1024,
             snapshot_bytes: 64 * 1024 * 1024,
             keep_entries: 4096,
+            keep_bytes: 32 * 1024 * 1024,
+            snapshot_chunk: limits::SNAPSHOT_CHUNK,
         }
     }
 }

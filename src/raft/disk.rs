@@ -19,6 +19,13 @@ pub trait Disk: Send + Sync + 'static {
     /// The names in a directory, sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// At most `len` bytes from `offset` on; fewer only at the file's end.
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let bytes = self.read(path)?;
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let rest = bytes.get(offset..).unwrap_or_default();
+        Ok(rest.get(..len).unwrap_or(rest).to_vec())
+    }
     fn len(&self, path: &Path) -> io::Result<u64>;
     /// Who may do what with a file (`0o777` at most). A disk without owners has none to keep out.
     fn mode(&self, path: &Path) -> io::Result<u32> {
@@ -72,6 +79,15 @@ impl Disk for RealDisk {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         std::fs::read(path)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        use std::io::{Read as _, Seek as _};
+        let mut file = File::open(path)?;
+        file.seek(io::SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        file.take(len as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn len(&self, path: &Path) -> io::Result<u64> {

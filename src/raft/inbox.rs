@@ -1,55 +1,53 @@
 //! Answers what other servers ask of this one.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::lifecycle::aside;
-use crate::model::limits;
 
 use super::codec::PlainVote;
 use super::log_store::LogStore;
-use super::machine::Machine;
+use super::machine::{Machine, Parcel};
 use super::open::Opened;
 use super::reversion::Held;
-use super::snapshot::{self, SnapshotStore};
+use super::shelf::Shelf;
 use super::types::{Snapshot, Types};
 use super::wal::Pressure;
-use super::wire::{self, Append, Chunk, Request, Response};
+use super::wire::{self, Append, Chunk, ChunkReply, Request, Response};
 
 type Core = openraft::Raft<Types, Machine>;
-
-/// A snapshot that is coming in.
-#[derive(Default)]
-struct Incoming {
-    sending: u64,
-    bytes: Vec<u8>,
-}
 
 #[derive(Clone)]
 pub(super) struct Inbox {
     core: Core,
-    store: SnapshotStore,
+    shelf: Shelf,
     pressure: Arc<Pressure>,
     log: LogStore,
     incarnation: u64,
     /// Another server says that this one's log lacks what this one acknowledged.
     lost: Arc<watch::Sender<bool>>,
-    incoming: Arc<Mutex<Incoming>>,
+    /// Pieces are taken one after the other, whoever sends them.
+    receiving: Arc<Mutex<()>>,
 }
 
 impl Inbox {
     pub(super) fn new(core: Core, opened: Opened) -> Inbox {
-        let Opened { incarnation, log, pressure, snapshots: store } = opened;
+        let Opened { incarnation, log, pressure, snapshots: shelf } = opened;
         let lost = Arc::new(watch::Sender::new(false));
-        Inbox { core, store, pressure, log, incarnation, lost, incoming: Arc::default() }
+        Inbox { core, shelf, pressure, log, incarnation, lost, receiving: Arc::default() }
     }
 
-    pub(super) fn snapshots(&self) -> &SnapshotStore {
-        &self.store
+    pub(super) fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
+    pub(super) fn pressure(&self) -> &Pressure {
+        &self.pressure
     }
 
     /// How this server describes its log in an answer.
@@ -98,13 +96,14 @@ impl Inbox {
                 }
                 Ok(Response::Noted)
             }
+            Request::Room => Ok(Response::Room(!self.pressure.is_short())),
         }
     }
 
     async fn append(&self, append: Append) -> Result<Response, String> {
         // openraft stops for good when an append fails, so it does not get to see one that would.
-        if append.has_entries() && self.pressure.is_full() {
-            return Err("the disk is full".to_owned());
+        if append.has_entries() && self.pressure.refuses(append.size()) {
+            return Err(FULL.to_owned());
         }
         let request: AppendEntriesRequest<Types> = append.try_into().map_err(text)?;
         let term = request.vote.leader_id().term;
@@ -120,42 +119,35 @@ impl Inbox {
     }
 
     async fn chunk(&self, chunk: Chunk) -> Result<Response, String> {
-        let vote = chunk.vote;
-        let Some(bytes) = self.gather(chunk)? else { return Ok(Response::Chunk(vote)) };
-        // Read and written before openraft sees it, which stops for good where that fails.
-        let (store, staged) = (self.store.clone(), bytes.clone());
-        let checked = aside(move || {
-            let (meta, _) = snapshot::decode(&staged)?;
-            store.stage(&meta, &staged)?;
-            Ok::<_, std::io::Error>(meta)
-        });
-        let meta = checked.await.map_err(text)?.map_err(text)?;
-        let snapshot = Snapshot { meta, snapshot: bytes };
+        let _turn = self.receiving.lock().await;
+        let Chunk { vote, parcel, offset, bytes } = chunk;
+        if self.pressure.is_short() {
+            // What came so far would be in the way of the log.
+            self.shelf.forget(&parcel);
+            return Err(FULL.to_owned());
+        }
+        let shelf = self.shelf.clone();
+        let received = blocking(move || shelf.receive(&parcel, vote.term, offset, &bytes)).await?;
+        if received < parcel.total {
+            return Ok(Response::Chunk(ChunkReply::More(received)));
+        }
+        // Read before openraft sees it, which stops for good where that fails.
+        let shelf = self.shelf.clone();
+        let (meta, state) = blocking(move || shelf.unpack(&parcel)).await?;
+        let snapshot = Snapshot { meta, snapshot: Parcel::Arrived(parcel, Box::new(state)) };
         let answer = self.core.install_full_snapshot(vote.into(), snapshot).await;
-        Ok(Response::Chunk(PlainVote::from(&answer.map_err(text)?.vote)))
+        self.shelf.forget(&parcel);
+        Ok(Response::Chunk(ChunkReply::Taken(PlainVote::from(&answer.map_err(text)?.vote))))
     }
+}
 
-    /// Adds a piece; the whole once it is there.
-    fn gather(&self, chunk: Chunk) -> Result<Option<Bytes>, String> {
-        if chunk.total > limits::SNAPSHOT as u64 {
-            return Err(format!("a snapshot of {} bytes is too large", chunk.total));
-        }
-        let mut incoming = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
-        if chunk.offset == 0 {
-            *incoming = Incoming { sending: chunk.sending, bytes: Vec::new() };
-        }
-        let at = incoming.bytes.len() as u64;
-        if incoming.sending != chunk.sending || at != chunk.offset {
-            return Err(format!("a snapshot's piece at {} does not follow {at}", chunk.offset));
-        }
-        let end = at + chunk.bytes.len() as u64;
-        if end > chunk.total {
-            return Err(format!("a snapshot's piece ends at {end}, after {}", chunk.total));
-        }
-        incoming.bytes.extend_from_slice(&chunk.bytes);
-        let whole = end == chunk.total;
-        Ok(whole.then(|| std::mem::take(&mut incoming.bytes).into()))
-    }
+/// What is said of anything that would need room on the disk.
+const FULL: &str = "the disk is full";
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, String> {
+    aside(work).await.map_err(text)?.map_err(text)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -15,7 +15,7 @@ use super::types::{Entry, LogId, Types, Vote, log_id, position};
 use super::wal::{Record, Recovered, Wal};
 
 /// Bytes of entries handed to replication at once; one entry is handed out whatever its size.
-const READ_AT_ONCE: usize = 1024 * 1024;
+const READ_AT_ONCE: u64 = 1024 * 1024;
 
 /// Cheap to clone: every clone reads and writes the one log.
 #[derive(Clone)]
@@ -114,12 +114,59 @@ impl LogStore {
         (!over).then(|| log.last().map_or(0, |last| last.index + 1))
     }
 
+    /// The last entry that is known to be committed.
+    pub(super) fn committed(&self) -> Option<LogId> {
+        self.read().committed
+    }
+
+    /// The term that this server last voted in; 0: none.
+    pub(super) fn term(&self) -> u64 {
+        self.read().vote.map_or(0, |vote| vote.leader_id().term)
+    }
+
+    /// The entries behind the first `index`; at the very beginning, the first one as well.
+    pub(super) fn after(&self, index: Option<u64>) -> Vec<Entry> {
+        let from = index.map_or(0, |index| index + 1);
+        self.read().range(&(from..)).cloned().collect()
+    }
+
+    /// Begins anew behind `at`, where a snapshot reaches, in one durable step.
+    pub(super) async fn begin_at(&self, at: LogId, vote: Vote) -> io::Result<()> {
+        let vote = Record::Vote(codec::encode(&PlainVote::from(&vote)).into());
+        let at = position(&at);
+        let records = vec![vote, Record::Purge(at), Record::Committed(Some(at))];
+        self.shared.wal.commit(records).await
+    }
+
+    /// The last entry to be purged so that those after it, up to `upto`, have no more than `most`
+    /// bytes; none if they have no more.
+    pub(super) fn excess(&self, upto: u64, most: u64) -> Option<u64> {
+        let log = self.read();
+        let mut bytes = 0;
+        let upto = ..=upto;
+        let tail = log.range(&upto);
+        // Not a reverse iterator: the deque is walked by position.
+        let tail: Vec<(u64, u64)> = tail.map(|entry| (entry.log_id.index, size(entry))).collect();
+        tail.into_iter().rev().find_map(|(index, size)| {
+            bytes += size;
+            (bytes > most).then_some(index)
+        })
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Log> {
         self.shared.log.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Log> {
         self.shared.log.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes of an entry's command.
+fn size(entry: &Entry) -> u64 {
+    match &entry.payload {
+        openraft::EntryPayload::Normal(logged) => logged.0.len() as u64,
+        _ => 0,
     }
 }
 
@@ -141,10 +188,7 @@ impl RaftLogReader<Types> for LogStore {
         let range = start..end;
         let few = log.range(&range).take_while(|entry| {
             let fits = bytes < READ_AT_ONCE;
-            bytes += match &entry.payload {
-                openraft::EntryPayload::Normal(logged) => logged.0.len(),
-                _ => 0,
-            };
+            bytes += size(entry);
             fits
         });
         Ok(few.cloned().collect())

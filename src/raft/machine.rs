@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
@@ -14,16 +13,25 @@ use crate::state::State;
 use crate::telemetry::{Counter, Metrics};
 
 use super::clock::ClusterClock;
-use super::snapshot::{self, SnapshotStore};
+use super::shelf::{Kept, Shelf};
 use super::types::{
     Entry, LogId, Membership, Reply, Snapshot, SnapshotMeta, StoredMembership, Types, applied,
 };
+use super::wire::ParcelId;
+
+/// A snapshot as openraft hands it about.
+pub(super) enum Parcel {
+    /// This server's own, in its file.
+    Kept(Arc<Kept>),
+    /// It came from the leader and was read; its file is durable under a passing name.
+    Arrived(ParcelId, Box<State>),
+}
 
 pub(super) struct Machine {
     writer: Writer,
     last: Option<LogId>,
     membership: StoredMembership,
-    store: SnapshotStore,
+    shelf: Shelf,
     clock: Arc<ClusterClock>,
     installed: Counter,
 }
@@ -31,7 +39,7 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn new(
         writer: Writer,
-        store: SnapshotStore,
+        shelf: Shelf,
         clock: Arc<ClusterClock>,
         metrics: &Metrics,
     ) -> Machine {
@@ -41,7 +49,12 @@ impl Machine {
             Counter::default(),
         );
         let membership = StoredMembership::default();
-        Machine { writer, last: None, membership, store, clock, installed }
+        Machine { writer, last: None, membership, shelf, clock, installed }
+    }
+
+    #[cfg(test)]
+    pub(super) fn corrupt(&mut self, key: &[u8]) {
+        self.writer.corrupt(key);
     }
 
     /// Everything that a snapshot of this moment is of.
@@ -82,7 +95,7 @@ impl Machine {
 }
 
 impl RaftStateMachine<Types> for Machine {
-    type SnapshotData = Bytes;
+    type SnapshotData = Parcel;
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
@@ -112,21 +125,30 @@ impl RaftStateMachine<Types> for Machine {
             return Some(self.get_snapshot_builder().await);
         }
         // Built beforehand, where a full disk is no reason to stop (`retention`).
-        self.store.newest().map(|stored| Builder::Built(stored.meta))
+        self.shelf.newest().map(Builder::Built)
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let (meta, state) = self.view();
-        Builder::Build(self.store.clone(), meta, Box::new(state))
+        Builder::Build(self.shelf.clone(), meta, Box::new(state))
     }
 
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMeta,
-        bytes: Bytes,
+        parcel: Parcel,
     ) -> Result<(), io::Error> {
-        let (_, state) = snapshot::decode(&bytes)?;
-        self.store.save(meta, &bytes)?;
+        let state = match parcel {
+            Parcel::Kept(kept) => {
+                let state = kept.read()?;
+                self.shelf.save(meta, &state)?;
+                state
+            }
+            Parcel::Arrived(id, state) => {
+                self.shelf.adopt(&id, meta)?;
+                *state
+            }
+        };
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.writer.install(state);
@@ -135,29 +157,28 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        let found = self.store.load()?;
-        Ok(found.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
+        let newest = self.shelf.newest();
+        Ok(newest.map(|kept| Snapshot { meta: kept.meta.clone(), snapshot: Parcel::Kept(kept) }))
     }
 }
 
 /// Hands openraft a snapshot.
 pub(super) enum Builder {
-    Built(SnapshotMeta),
-    Build(SnapshotStore, SnapshotMeta, Box<State>),
+    Built(Arc<Kept>),
+    Build(Shelf, SnapshotMeta, Box<State>),
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
-    type SnapshotData = Bytes;
+    type SnapshotData = Parcel;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        match self {
-            // openraft reads no more than the meta of a snapshot that was built.
-            Builder::Built(meta) => Ok(Snapshot { meta: meta.clone(), snapshot: Bytes::new() }),
-            Builder::Build(store, meta, state) => {
-                let snapshot = snapshot::encode(meta, state)?;
-                store.save(meta, &snapshot)?;
-                Ok(Snapshot { meta: meta.clone(), snapshot })
+        let kept = match self {
+            Builder::Built(kept) => kept.clone(),
+            Builder::Build(shelf, meta, state) => {
+                shelf.save(meta, state)?;
+                shelf.newest().ok_or_else(|| io::Error::other("no snapshot was kept"))?
             }
-        }
+        };
+        Ok(Snapshot { meta: kept.meta.clone(), snapshot: Parcel::Kept(kept) })
     }
 }

@@ -18,9 +18,11 @@ mod network;
 mod node;
 mod open;
 mod propose;
+mod recover;
 mod retention;
 mod reversion;
 mod runtime;
+mod shelf;
 mod snapshot;
 mod status;
 #[cfg(test)]
@@ -38,4 +40,5 @@ pub use error::{MembershipError, OpenError, ProposeError, ReadIndexError};
 pub use mark::{LogMark, Marker};
 pub use network::Transport;
 pub use node::{Raft, Ready};
+pub use recover::Remains;
 pub use status::{Role, Status};

@@ -17,14 +17,16 @@ use openraft::raft::{
 use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use tokio::time::timeout;
 
-use crate::lifecycle::chance;
-use crate::model::{NodeId, limits};
+use crate::lifecycle::aside;
+use crate::model::NodeId;
 use crate::net::peer::{CallError, Purpose};
 
 use super::codec::PlainVote;
+use super::machine::Parcel;
 use super::reversion::{Acknowledged, Held};
+use super::shelf::Kept;
 use super::types::{Snapshot, Types, Vote};
-use super::wire::{self, AppendReply, Ballot, Chunk, Request, Response};
+use super::wire::{self, AppendReply, Ballot, Chunk, ChunkReply, Request, Response};
 
 /// Appends on their way to one server.
 const APPENDS_IN_FLIGHT: usize = 32;
@@ -51,11 +53,17 @@ pub trait Transport: Send + Sync + 'static {
 pub(super) struct Network {
     transport: Arc<dyn Transport>,
     acknowledged: Arc<Acknowledged>,
+    /// Bytes of a snapshot that are sent at once.
+    piece: usize,
 }
 
 impl Network {
-    pub(super) fn new(transport: Arc<dyn Transport>, acknowledged: Arc<Acknowledged>) -> Network {
-        Network { transport, acknowledged }
+    pub(super) fn new(
+        transport: Arc<dyn Transport>,
+        acknowledged: Arc<Acknowledged>,
+        piece: usize,
+    ) -> Network {
+        Network { transport, acknowledged, piece }
     }
 }
 
@@ -64,7 +72,7 @@ impl RaftNetworkFactory<Types> for Network {
 
     async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Peer {
         let (transport, acknowledged) = (self.transport.clone(), self.acknowledged.clone());
-        Peer { target, transport, acknowledged }
+        Peer { target, transport, acknowledged, piece: self.piece }
     }
 }
 
@@ -73,6 +81,7 @@ pub(super) struct Peer {
     target: u64,
     transport: Arc<dyn Transport>,
     acknowledged: Arc<Acknowledged>,
+    piece: usize,
 }
 
 impl Peer {
@@ -140,28 +149,29 @@ impl Peer {
         Check { target, required, transport, acknowledged: self.acknowledged.clone() }
     }
 
+    /// Asks how much of it is there already, and sends the rest.
     async fn send_snapshot(
         &self,
         vote: &Vote,
-        bytes: &Bytes,
+        kept: &Arc<Kept>,
     ) -> Result<SnapshotResponse<Types>, RPCError<Types>> {
-        let sending = chance::random();
-        let mut offset = 0;
+        let (vote, parcel) = (PlainVote::from(vote), kept.id());
+        let (mut offset, mut bytes) = (0, Bytes::new());
         loop {
-            let end = bytes.len().min(offset + limits::SNAPSHOT_CHUNK);
-            let chunk = Request::Chunk(Chunk {
-                vote: PlainVote::from(vote),
-                sending,
-                offset: offset as u64,
-                total: bytes.len() as u64,
-                bytes: bytes.slice(offset..end),
-            });
+            let asked = bytes.is_empty();
+            let chunk = Request::Chunk(Chunk { vote, parcel, offset, bytes });
             let answer = self.call(Purpose::Snapshot, &chunk, CHUNK_TIMEOUT).await?;
-            let Response::Chunk(theirs) = answer else { return self.odd() };
-            if end == bytes.len() {
-                return Ok(SnapshotResponse::new(theirs.into()));
-            }
-            offset = end;
+            offset = match answer {
+                Response::Chunk(ChunkReply::Taken(theirs)) => {
+                    return Ok(SnapshotResponse::new(theirs.into()));
+                }
+                // One that took nothing will take nothing the next time either.
+                Response::Chunk(ChunkReply::More(next)) if asked || next > offset => next,
+                _ => return self.odd(),
+            };
+            let (file, len) = (kept.clone(), self.piece);
+            let read = aside(move || file.piece(offset, len)).await.flatten();
+            bytes = read.map_err(|error| RPCError::Network(NetworkError::new(&error)))?.into();
         }
     }
 }
@@ -214,7 +224,7 @@ fn call(
 }
 
 impl RaftNetworkV2<Types> for Peer {
-    type SnapshotData = Bytes;
+    type SnapshotData = Parcel;
 
     async fn append_entries(
         &mut self,
@@ -276,7 +286,11 @@ impl RaftNetworkV2<Types> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let sent = self.send_snapshot(&vote, &snapshot.snapshot);
+        let Parcel::Kept(kept) = snapshot.snapshot else {
+            let why = "only a snapshot in its file can be sent";
+            return Err(StreamingError::from(RPCError::Network(NetworkError::from_string(why))));
+        };
+        let sent = self.send_snapshot(&vote, &kept);
         pin_mut!(sent, cancel);
         match future::select(sent, cancel).await {
             future::Either::Left((result, _)) => result.map_err(StreamingError::from),

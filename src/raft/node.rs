@@ -17,7 +17,7 @@ use crate::lifecycle::aside;
 use crate::model::{Applied, NodeId, Stamp, limits};
 use crate::replica::Writer;
 use crate::state::{Command, Outcome};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Gauge, Metrics};
 
 use super::clock::ClusterClock;
 use super::config::Config;
@@ -61,10 +61,11 @@ impl Ready {
         let Ready { config, opened } = self;
         let clock = Arc::new(ClusterClock::default());
         let replica = writer.replica();
-        let store = opened.snapshots.clone();
-        let machine = Machine::new(writer, store.clone(), clock.clone(), metrics);
+        let shelf = opened.snapshots.clone();
+        let machine = Machine::new(writer, shelf.clone(), clock.clone(), metrics);
         let acknowledged = Arc::new(Acknowledged::default());
-        let network = Network::new(transport, acknowledged.clone());
+        let network =
+            Network::new(transport.clone(), acknowledged.clone(), config.sizes.snapshot_chunk);
         let settings = settings(&config)?;
         let log = opened.log.clone();
         let core = Core::new(config.id.0, Arc::new(settings), network, log.clone(), machine)
@@ -73,10 +74,17 @@ impl Ready {
         let status = statuses(&core, &replica, Gauges::new(metrics));
         Upkeep {
             core: core.clone(),
-            store,
+            shelf,
+            log: log.clone(),
             pressure: opened.pressure.clone(),
             status: status.clone(),
-            floor: config.sizes.snapshot_bytes,
+            transport,
+            sizes: config.sizes,
+            short: metrics.register(
+                "raft_disk_full",
+                "1 while the disk has no room for more log",
+                Gauge::default(),
+            ),
         }
         .spawn();
         let proposer = Proposer {
@@ -287,7 +295,23 @@ impl Raft {
 
     /// Writes a snapshot of the present state, and lets go of the log before it but for a tail.
     pub async fn snapshot_now(&self) -> Result<(), String> {
-        take_snapshot(&self.inner.core, self.inner.inbox.snapshots()).await
+        take_snapshot(&self.inner.core, self.inner.inbox.shelf()).await
+    }
+
+    /// Makes this server's state another than the log says.
+    #[cfg(test)]
+    pub async fn corrupt(&self, key: &'static [u8]) {
+        let corrupted = self.inner.core.with_state_machine(move |machine| {
+            machine.corrupt(key);
+            Box::pin(std::future::ready(()))
+        });
+        corrupted.await.unwrap();
+    }
+
+    /// The disk has no room for the log's next segment: entries are refused once the present one
+    /// is used up, until there is.
+    pub fn is_full(&self) -> bool {
+        self.inner.inbox.pressure().is_short()
     }
 
     /// The index of the oldest entry that is still in the log.

@@ -11,7 +11,7 @@ use super::disk::Disk;
 use super::error::OpenError;
 use super::log_store::LogStore;
 use super::mark::LogMark;
-use super::snapshot::SnapshotStore;
+use super::shelf::Shelf;
 use super::wal::{self, Floors, Pressure, Recovered, Wal};
 
 pub(super) const WAL: &str = "wal";
@@ -25,7 +25,7 @@ pub(super) struct Opened {
     pub(super) incarnation: u64,
     pub(super) log: LogStore,
     pub(super) pressure: Arc<Pressure>,
-    pub(super) snapshots: SnapshotStore,
+    pub(super) snapshots: Shelf,
 }
 
 pub(super) fn open(disk: &Arc<dyn Disk>, config: &Config) -> Result<Opened, OpenError> {
@@ -38,7 +38,7 @@ pub(super) fn open(disk: &Arc<dyn Disk>, config: &Config) -> Result<Opened, Open
     }
     let unusable = |source| OpenError::DataDir { path: dir.to_owned(), source };
     disk.sync_dir(dir).map_err(unusable)?;
-    let snapshots = SnapshotStore::open(disk.clone(), &snapshot_dir)?;
+    let snapshots = Shelf::open(disk.clone(), &snapshot_dir)?;
     let exists = wal::exists(&**disk, &wal_dir)?;
     if let Some(LogMark { floor, .. }) = config.mark.filter(|_| !exists) {
         let last = "nothing".to_owned();
@@ -47,7 +47,7 @@ pub(super) fn open(disk: &Arc<dyn Disk>, config: &Config) -> Result<Opened, Open
     let mark = config.mark.unwrap_or_else(|| LogMark { incarnation: chance::random(), floor: 0 });
     let marker = config.marker.clone();
     let keep = move |floor| (marker.0)(LogMark { floor, ..mark });
-    let floors = Floors { known: mark.floor, keep: Box::new(keep) };
+    let floors = Floors { known: mark.floor, keep: Box::new(keep), failing: false };
     let (wal, recovered) =
         Wal::open_with(disk.clone(), &wal_dir, config.sizes.segment_bytes, floors)?;
     let reached = snapshots.newest().and_then(|newest| newest.meta.last_log_id);

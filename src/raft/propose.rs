@@ -38,9 +38,6 @@ impl Proposer {
     ) -> Result<(Outcome, Applied), ProposeError> {
         let busy = |_| ProposeError::Busy(limits::PROPOSALS_IN_FLIGHT);
         let _permit = self.room.try_acquire().map_err(busy)?;
-        if self.pressure.is_full() {
-            return Err(ProposeError::DiskFull);
-        }
         let started = Instant::now();
         let mut proposal = Proposal { stamp: self.replica.snapshot().stamp(), command };
         loop {
@@ -50,6 +47,9 @@ impl Proposer {
             let (len, max) = (logged.0.len(), limits::LOG_COMMAND);
             if len > max {
                 return Err(ProposeError::TooLarge { len, max });
+            }
+            if self.pressure.refuses(len) {
+                return Err(ProposeError::DiskFull);
             }
             match self.write(logged, started + self.within).await {
                 Err(Refusal::JustElected) if started.elapsed() < JUST_ELECTED => {

@@ -51,9 +51,16 @@ impl Status {
 
     /// On the leader, the other voter that has most of the log.
     pub fn heir(&self) -> Option<NodeId> {
+        self.heirs().into_iter().next()
+    }
+
+    /// On the leader, the other voters that answer, those with most of the log first.
+    pub(super) fn heirs(&self) -> Vec<NodeId> {
         let others = self.matched.iter().filter(|(id, _)| self.voters.contains(id));
-        let heir = others.filter(|(_, matched)| matched.is_some()).max_by_key(|(_, at)| **at);
-        heir.filter(|_| self.leads()).map(|(id, _)| *id)
+        let others = others.filter(|(_, matched)| self.leads() && matched.is_some());
+        let mut heirs: Vec<_> = others.map(|(id, at)| (*at, *id)).collect();
+        heirs.sort_by(|left, right| right.cmp(left));
+        heirs.into_iter().map(|(_, id)| id).collect()
     }
 
     pub(super) fn of(

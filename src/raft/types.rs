@@ -31,7 +31,7 @@ pub(super) type Vote = alias::VoteOf<Types>;
 pub(super) type Membership = openraft::Membership<u64, EmptyNode>;
 pub(super) type StoredMembership = alias::StoredMembershipOf<Types>;
 pub(super) type SnapshotMeta = alias::SnapshotMetaOf<Types>;
-pub(super) type Snapshot = alias::SnapshotOf<Types, Bytes>;
+pub(super) type Snapshot = alias::SnapshotOf<Types, super::machine::Parcel>;
 pub(super) type LeaderTerm = alias::CommittedLeaderIdOf<Types>;
 
 /// A proposal in the bytes in which it lies in the log and travels: encoded once by the leader,

@@ -25,15 +25,17 @@ pub(super) enum Request {
     Transfer(Transfer),
     /// The receiver's log, which it has described so, lacks what the receiver acknowledged.
     Lost(Held),
+    /// Would the log take more entries?
+    Room,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Response {
     Append(AppendReply, Held),
     Vote(BallotReply, Held),
-    /// The receiver's vote.
-    Chunk(PlainVote),
+    Chunk(ChunkReply),
     Transfer(TransferReply),
+    Room(bool),
     /// Not handled, and why.
     Failed(String),
     Noted,
@@ -70,15 +72,32 @@ pub(super) struct BallotReply {
     last: Option<PlainId>,
 }
 
-/// A piece of a snapshot's file. Pieces follow each other; the last one ends at `total`.
+/// A piece of a snapshot's file. Pieces follow each other; the last one ends at `total`. One of no
+/// bytes asks where to go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Chunk {
     pub(super) vote: PlainVote,
-    /// Drawn for each sending, so that two of them do not mix.
-    pub(super) sending: u64,
+    pub(super) parcel: ParcelId,
     pub(super) offset: u64,
-    pub(super) total: u64,
     pub(super) bytes: Bytes,
+}
+
+/// What a snapshot's file is known by: pieces of one fit onto each other whoever sends them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ParcelId {
+    /// The last entry in it.
+    pub(super) last: Option<PlainId>,
+    /// Bytes of the file.
+    pub(super) total: u64,
+    pub(super) crc: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum ChunkReply {
+    /// Everything before this offset is durable: go on there.
+    More(u64),
+    /// All of it was there; the receiver's vote.
+    Taken(PlainVote),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +152,11 @@ impl From<&AppendEntriesRequest<Types>> for Append {
 impl Append {
     pub(super) fn has_entries(&self) -> bool {
         !self.entries.is_empty()
+    }
+
+    /// Bytes of its entries.
+    pub(super) fn size(&self) -> usize {
+        self.entries.iter().map(|(_, payload)| payload.len()).sum()
     }
 }
 

@@ -36,6 +36,7 @@ struct Shared {
     applied: watch::Sender<Applied>,
     topics: Topics,
     feed: Feed,
+    checkpoint: watch::Sender<Option<Arc<State>>>,
 }
 
 /// The writer's side; there is exactly one.
@@ -56,6 +57,7 @@ pub fn new(part: Part) -> (Writer, Replica) {
         applied: watch::Sender::new(Applied::default()),
         topics: Topics::default(),
         feed: Feed::default(),
+        checkpoint: watch::Sender::new(None),
     });
     let (pending, touched) = (Vec::new(), BTreeSet::new());
     (Writer { state, shared: shared.clone(), pending, touched }, Replica { shared })
@@ -82,6 +84,21 @@ impl Replica {
     /// Wakes when one of the topics is touched. Watch first, then read: no change is missed.
     pub fn watch(&self, topics: impl IntoIterator<Item = Topic>) -> Watch {
         self.shared.topics.watch(topics)
+    }
+
+    /// Moves when the state as it was after a checkpoint can be taken.
+    pub fn checkpoints(&self) -> watch::Receiver<Option<Arc<State>>> {
+        self.shared.checkpoint.subscribe()
+    }
+
+    /// Takes that state away: what it alone holds is given free.
+    pub fn take_checkpoint(&self) -> Option<Arc<State>> {
+        let mut taken = None;
+        self.shared.checkpoint.send_if_modified(|state| {
+            taken = state.take();
+            false
+        });
+        taken
     }
 
     /// Recent changes for followers.
@@ -117,7 +134,18 @@ impl Writer {
     /// Takes in changes that were decided elsewhere.
     pub fn absorb(&mut self, changes: Changes) {
         self.touched.extend(self.state.absorb(&changes));
+        // Nobody may be there to take it, and it keeps everything alive that it holds.
+        if changes.is_checkpoint() && self.shared.checkpoint.receiver_count() > 0 {
+            self.shared.checkpoint.send_replace(Some(Arc::new(self.state.clone())));
+        }
         self.pending.push(Arc::new(Published::new(changes)));
+    }
+
+    /// Makes this replica another than it should be.
+    #[cfg(test)]
+    pub fn corrupt(&mut self, key: &[u8]) {
+        self.state.corrupt(key);
+        self.shared.root.store(Arc::new(self.state.clone()));
     }
 
     /// Shows readers all that was taken in since the last call, and wakes who asked for it.
@@ -126,14 +154,20 @@ impl Writer {
             return;
         }
         let pending = std::mem::take(&mut self.pending);
+        let lineage = |state: &State| state.identity().lineage;
+        let before = lineage(&self.shared.root.load());
+        if before != lineage(&self.state) && before != 0 {
+            // Everything was restored: followers take it as a whole, who waits looks again.
+            return self.install(self.state.clone());
+        }
         self.shared.root.store(Arc::new(self.state.clone()));
         self.shared.feed.push(&pending);
         self.shared.applied.send_replace(self.state.applied());
         self.shared.topics.wake(std::mem::take(&mut self.touched));
     }
 
-    /// Replaces everything: a snapshot was installed. Everyone who watches looks again, and
-    /// followers that stood between are told to take a snapshot.
+    /// Replaces everything: a snapshot was installed, or restored. Everyone who watches looks
+    /// again, and followers that stood between are told to take a snapshot.
     pub fn install(&mut self, state: State) {
         self.pending.clear();
         self.touched.clear();

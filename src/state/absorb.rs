@@ -7,7 +7,7 @@ use crate::model::{LeaseId, Revision};
 
 use super::State;
 use super::change::{Change, Changes};
-use super::history::KeyEvent;
+use super::history::{History, KeyEvent};
 use super::rows::{Key, KeyRow, Tombstone};
 use super::topic::{Topic, Touch};
 
@@ -25,11 +25,12 @@ impl State {
         }
         if let Some(history) = &mut self.history {
             let events: Vec<KeyEvent> = changes.key_events().collect();
-            if !events.is_empty() {
+            let rebased = changes.rows.iter().any(|row| matches!(row, Change::Rebased(_)));
+            if !events.is_empty() && !rebased {
                 history.push(changes.revision, changes.stamp, events);
             }
         }
-        if !changes.rows.is_empty() {
+        if changes.rows.iter().any(|row| !row.is_quiet()) {
             touch.topics.insert(Topic::All);
         }
         touch.topics
@@ -77,6 +78,15 @@ impl State {
                     };
                 }
             }
+            Change::Rebased(revision) => {
+                self.absorb_floor(*revision);
+                if self.history.is_some() {
+                    self.history = Some(History::beginning(*revision, &self.keys));
+                }
+            }
+            Change::Staged(None) => self.staging = None,
+            Change::Staged(Some(piece)) => self.absorb_piece(piece),
+            Change::Checkpoint => {}
         }
     }
 

@@ -12,6 +12,7 @@ use super::rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeRow,
     TokenRow,
 };
+use super::staging::Piece;
 
 /// The effect of one log entry. An entry without effect (a blank, a membership, a command that
 /// changed nothing) still moves `applied`, so that whoever waits for a log position gets there.
@@ -44,6 +45,12 @@ pub enum Change {
     Floor(Revision),
     /// Servers only: followers are not told.
     Token(TokenId, Option<TokenRow>),
+    /// History and remembered deletions begin anew with the present keys at this revision.
+    Rebased(Revision),
+    /// A piece of a backup that is being restored; none: forget them. For servers alone.
+    Staged(Option<Piece>),
+    /// Everyone who holds the state compares it as it is after this entry.
+    Checkpoint,
 }
 
 impl Changes {
@@ -54,13 +61,17 @@ impl Changes {
 
     /// What followers are told of these changes: all but what never leaves servers.
     pub fn shared(&self) -> Cow<'_, Changes> {
-        let is_secret = |change: &Change| matches!(change, Change::Token(..));
+        let is_secret = |change: &Change| matches!(change, Change::Token(..) | Change::Staged(_));
         if !self.rows.iter().any(is_secret) {
             return Cow::Borrowed(self);
         }
-        let mut shared = self.clone();
-        shared.rows.retain(|change| !is_secret(change));
-        Cow::Owned(shared)
+        let rows = self.rows.iter().filter(|row| !is_secret(row)).cloned().collect();
+        Cow::Owned(Changes { rows, ..*self })
+    }
+
+    /// Whether replicas are compared after this entry.
+    pub fn is_checkpoint(&self) -> bool {
+        self.rows.contains(&Change::Checkpoint)
     }
 
     /// What happened to keys, in the order of sub-revisions.
@@ -73,6 +84,11 @@ impl Changes {
 }
 
 impl Change {
+    /// It alters nothing that anyone can ask for, and moves no index.
+    pub(super) fn is_quiet(&self) -> bool {
+        matches!(self, Change::Staged(_) | Change::Checkpoint)
+    }
+
     fn weight(&self) -> usize {
         /// What a row without long strings takes, generously.
         const ROW: usize = 512;
@@ -81,6 +97,7 @@ impl Change {
                 ROW / 4 + key.len() + row.as_ref().map_or(0, |row| row.value.len())
             }
             Change::Check(_, Some(row)) => ROW + row.output.len(),
+            Change::Staged(Some(piece)) => ROW + piece.bytes.len(),
             _ => ROW,
         }
     }

@@ -76,6 +76,26 @@ pub enum Command {
     TokenPut(TokenPut),
     /// A join token lets nobody in any more. The founding token takes those made with it along.
     TokenRetire(TokenId),
+    /// A piece of a backup, kept apart until `Restore` takes them all.
+    Stage {
+        id: u128,
+        offset: u64,
+        bytes: Bytes,
+    },
+    /// Puts what was staged in the place of what there is, and begins this lineage.
+    Restore {
+        id: u128,
+        lineage: u64,
+    },
+    /// Forgets what was staged under this id.
+    Unstage(u128),
+    /// One surviving server goes on alone, in this lineage (`remora recover`).
+    Recover {
+        survivor: NodeId,
+        lineage: u64,
+    },
+    /// Everyone compares the state as it is after this entry.
+    Checkpoint,
 }
 
 /// A new cluster and its first member.
@@ -215,6 +235,11 @@ pub enum Outcome {
         cluster: u128,
     },
     Refused(Refusal),
+    Restored {
+        /// The revision that it is all at now.
+        revision: Revision,
+        keys: u64,
+    },
 }
 
 /// Why a command that reached the state changed nothing. Fronts turn these into their protocol.
@@ -271,4 +296,6 @@ pub enum Refusal {
     TokenExpired(TokenId),
     #[error("the join token {0} has been used up")]
     TokenUsedUp(TokenId),
+    #[error("nothing was restored: {0}")]
+    Restore(String),
 }

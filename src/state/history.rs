@@ -82,6 +82,13 @@ impl History {
         self.log.iter().take_while(|(_, log)| log.at < age).last().map(|(at, _)| *at)
     }
 
+    /// A past that knows the present keys and nothing before.
+    pub(super) fn beginning(revision: Revision, keys: &OrdMap<Key, Arc<KeyRow>>) -> History {
+        let versions =
+            keys.iter().map(|(key, row)| ((key.clone(), row.modified), Some(row.clone())));
+        History { compacted: revision, log: OrdMap::new(), versions: versions.collect() }
+    }
+
     pub(super) fn push(&mut self, revision: Revision, at: Stamp, events: Vec<KeyEvent>) {
         for event in &events {
             self.versions.insert((event.key.clone(), revision), event.row.clone());

@@ -168,10 +168,10 @@ impl State {
     }
 
     /// The revision a blocking query on one key answers with: its own, else its deletion's, else
-    /// the key space's.
+    /// the key space's. Never below the revision that everything was restored at.
     pub fn key_index(&self, key: &[u8]) -> Revision {
         match (self.keys.get(key), self.tombstones.get(key)) {
-            (Some(row), _) => row.modified,
+            (Some(row), _) => row.modified.max(self.identity.restored),
             (None, Some(tombstone)) => tombstone.revision,
             (None, None) => self.revision,
         }

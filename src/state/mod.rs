@@ -6,6 +6,7 @@
 
 mod absorb;
 mod apply;
+mod backup;
 mod catalog;
 mod change;
 mod command;
@@ -14,6 +15,7 @@ mod keys;
 mod presence;
 mod rows;
 mod snapshot;
+mod staging;
 mod tables;
 mod topic;
 mod view;
@@ -29,6 +31,7 @@ use crate::model::{Applied, Index, LeaseId, Member, NodeId, Revision, Stamp, Tok
 
 use catalog::Catalog;
 
+pub use backup::{BackupError, BackupHead, BackupReader};
 pub use change::{Change, Changes};
 pub use command::{
     Admission, CatalogOp, Command, DeleteRange, Founding, KvCommand, Outcome, Proposal, Put,
@@ -42,6 +45,7 @@ pub use rows::{
     NodeRow, Settings, TokenRow, Tombstone,
 };
 pub use snapshot::{Decoder, Part, SnapshotError};
+pub use staging::{Piece, Staging};
 pub use topic::Topic;
 pub use view::InstanceView;
 
@@ -71,6 +75,8 @@ pub struct State {
     history: Option<History>,
     /// Server part: who may be let in.
     tokens: OrdMap<TokenId, TokenRow>,
+    /// Server part: a backup that is being restored.
+    staging: Option<Staging>,
 }
 
 impl Default for State {
@@ -101,6 +107,7 @@ impl State {
                 Part::Shared => None,
             },
             tokens: OrdMap::new(),
+            staging: None,
         }
     }
 
@@ -172,6 +179,14 @@ impl State {
     /// All join tokens in order of their ids; none on an edge.
     pub fn tokens(&self) -> impl Iterator<Item = &TokenRow> {
         self.tokens.values()
+    }
+
+    /// A bit turns over in memory.
+    #[cfg(test)]
+    pub fn corrupt(&mut self, key: &[u8]) {
+        if let Some(row) = self.keys.get_mut(key) {
+            Arc::make_mut(row).flags ^= 1;
+        }
     }
 
     /// The past of the key space; none on an edge.

@@ -132,6 +132,9 @@ pub struct Identity {
     pub root: Option<Digest>,
     /// The token whose key founded the cluster, until it is retired.
     pub founding: Option<TokenId>,
+    /// The revision with which this lineage began: 0 for the first. Nothing older can be trusted
+    /// to be of the same past.
+    pub restored: Revision,
 }
 
 /// A join token as servers know it: nothing in it lets anybody in. Never leaves servers.

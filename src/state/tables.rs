@@ -15,6 +15,7 @@ use super::rows::{
     TokenRow, Tombstone,
 };
 use super::snapshot::{Part, Sealer, SnapshotError};
+use super::staging::{Piece, Staging};
 use super::topic::Touch;
 
 const HEAD: u8 = 1;
@@ -35,6 +36,8 @@ const KEPT: u8 = 129;
 /// One event of a past revision after the other.
 const PAST: u8 = 130;
 const TOKENS: u8 = 131;
+/// The pieces of a backup that is being restored.
+const STAGED: u8 = 132;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Head {
@@ -110,6 +113,12 @@ fn write_history<E, S: FnMut(&[u8]) -> Result<(), E>>(
         },
     };
     out.row(HISTORY, &history.compacted)?;
+    if let Some(Staging { id, at, pieces, .. }) = &state.staging {
+        for (offset, bytes) in pieces {
+            let piece = Piece { id: *id, at: *at, offset: *offset, bytes: bytes.clone() };
+            out.row(STAGED, &piece)?;
+        }
+    }
     for ((key, at), row) in &history.versions {
         if *at <= history.compacted {
             out.row(KEPT, &(key, at, version(key, *at, row)))?;
@@ -191,6 +200,9 @@ impl Tables {
             return each(rows, |compacted| {
                 self.history = Some(History { compacted, ..History::default() });
             });
+        }
+        if kind == STAGED {
+            return each(rows, |piece: Piece| self.state.absorb_piece(&piece));
         }
         let Some(history) = &mut self.history else {
             return Err(Unfit::Garbled("it comes before the history's head".to_owned()));

@@ -2,6 +2,7 @@
 
 mod admin;
 mod probes;
+mod snapshot;
 mod status;
 
 #[cfg(test)]
@@ -62,6 +63,10 @@ pub fn router(parts: Parts) -> Router {
         .route("/readyz/{check}", any(probes::ready))
         .route("/metrics", any(metrics))
         .route("/status", get(status::show))
+        .route(
+            "/admin/snapshot",
+            get(snapshot::save).put(snapshot::restore).layer(snapshot::room()),
+        )
         .merge(admin::routes())
         .with_state(Arc::new(parts))
 }

@@ -1,6 +1,8 @@
 //! The cluster module, tested: agents over loopback in one process, in temporary directories.
 
+mod backups;
 mod candidates;
+mod compare;
 mod deadlines;
 mod following;
 mod founding;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::cluster::asks::{Ask, Introduction, Petition, Pulse, Reach};
+use crate::cluster::checkpoint::{Report, Sum};
 use crate::cluster::rights::{Kind, may_ask, may_open, may_serve};
-use crate::model::{LeaseId, NodeId, NodeName, Role, Stamp, TokenId};
+use crate::model::{Applied, LeaseId, NodeId, NodeName, Role, Stamp, TokenId};
 use crate::net::peer::{Peer, Purpose};
 use crate::state::{
     Admission, Command, DeleteRange, Founding, KeyRange, KvCommand, Put, Settings, TokenDef,
@@ -78,6 +79,9 @@ fn commands() -> [(&'static str, Vec<Command>); 4] {
         Command::Raise(2),
         Command::TokenPut(TokenPut { def, ttl: None, uses: None }),
         Command::TokenRetire(TokenId(1)),
+        Command::Stage { id: 1, offset: 0, bytes: Bytes::new() },
+        Command::Unstage(1),
+        Command::Restore { id: 1, lineage: 1 },
     ];
     let leader = vec![
         Command::Found(Founding {
@@ -91,6 +95,8 @@ fn commands() -> [(&'static str, Vec<Command>); 4] {
         Command::Silent { nodes: Vec::new(), term: 1 },
         Command::Reap { nodes: Vec::new(), term: 1 },
         Command::Forget { tombstones: Stamp(0), history: Stamp(0) },
+        Command::Recover { survivor: ME, lineage: 1 },
+        Command::Checkpoint,
     ];
     let own = vec![contact(ME), contact(OTHER)];
     [("applications", applications), ("operators", operators), ("leader", leader), ("own", own)]
@@ -144,11 +150,17 @@ fn asks_are_for_those_whom_they_are_open_to_and_only_where_they_belong() {
     };
     let beats = |id| Ask::Confirm { pulses: vec![Pulse::Presence(id)], reach: Reach::Cluster };
     let lease = Ask::Confirm { pulses: vec![Pulse::Lease(LeaseId(1))], reach: Reach::Cluster };
-    let all: [(&str, Ask, &[Purpose], &[Kind]); 7] = [
+    let compare = |id| {
+        let (at, sum) = (Applied { term: 1, index: 1 }, Sum { shared: 1, server: 1 });
+        Ask::Compare(Report { id, at, sum })
+    };
+    let all: [(&str, Ask, &[Purpose], &[Kind]); 9] = [
         ("who", Ask::Who(introduction), &[Purpose::Door, Purpose::Entrance], &KINDS),
         ("join", Ask::Join(Box::new(petition)), &[Purpose::Entrance], &KINDS),
         ("renew", Ask::Renew { request: Vec::new() }, &[Purpose::Entrance], &KINDS[2..]),
         ("probe", Ask::Probe(OTHER), &[Purpose::Door], &[Kind::Server]),
+        ("own sum", compare(ME), &[Purpose::Door], &[Kind::Server]),
+        ("other's sum", compare(OTHER), &[Purpose::Door], &[]),
         ("own beat", beats(ME), &[Purpose::Door], &KINDS[2..]),
         ("other's beat", beats(OTHER), &[Purpose::Door], &KINDS[3..]),
         ("lease", lease, &[Purpose::Door], &KINDS[2..]),

@@ -3,6 +3,8 @@
 mod alone;
 pub mod faulty;
 pub mod forgetful;
+mod full;
 mod suite;
 mod three;
+mod transfers;
 mod world;

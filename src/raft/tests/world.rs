@@ -14,7 +14,9 @@ use tokio::time::timeout;
 
 use crate::model::{LeaseId, NodeId, NodeName, Role};
 use crate::net::peer::{CallError, Purpose};
-use crate::raft::{Config, LogMark, LogSizes, Marker, ProposeError, Raft, Status, Transport};
+use crate::raft::{
+    Config, Disk as _, LogMark, LogSizes, Marker, ProposeError, Raft, RealDisk, Status, Transport,
+};
 use crate::replica::{self, Replica};
 use crate::state::{Admission, Command, Founding, Part, Put, Settings};
 use crate::telemetry::Metrics;
@@ -28,8 +30,16 @@ pub fn dir() -> TempDir {
     tempfile::tempdir_in(base).unwrap()
 }
 
+/// Bytes of a snapshot that are sent at once.
+pub const CHUNK: usize = 4096;
+
 pub fn config(id: u64, dir: &TempDir) -> Config {
-    let sizes = LogSizes { segment_bytes: 64 * 1024, keep_entries: 2, ..LogSizes::default() };
+    let sizes = LogSizes {
+        segment_bytes: 64 * 1024,
+        keep_entries: 2,
+        snapshot_chunk: CHUNK,
+        ..LogSizes::default()
+    };
     Config { sizes, ..Config::new(NodeId(id), dir.path()) }
 }
 
@@ -83,6 +93,27 @@ pub fn put(key: &str, value: impl Into<Bytes>) -> Command {
 struct Switch {
     servers: Mutex<BTreeMap<u64, Raft>>,
     cut: Mutex<BTreeSet<u64>>,
+    pieces: Mutex<Pieces>,
+}
+
+/// Messages with a piece of a snapshot.
+#[derive(Default)]
+struct Pieces {
+    carried: usize,
+    /// From this one on they are lost.
+    stop_at: Option<usize>,
+}
+
+impl Switch {
+    /// Whether a piece gets through.
+    fn carries(&self) -> bool {
+        let mut pieces = self.pieces.lock().unwrap();
+        if pieces.stop_at.is_some_and(|most| pieces.carried >= most) {
+            return false;
+        }
+        pieces.carried += 1;
+        true
+    }
 }
 
 struct Port {
@@ -94,10 +125,13 @@ impl Transport for Port {
     fn call(
         &self,
         to: NodeId,
-        _: Purpose,
+        purpose: Purpose,
         body: Bytes,
         within: Duration,
     ) -> BoxFuture<'static, Result<Bytes, CallError>> {
+        if purpose == Purpose::Snapshot && body.len() > CHUNK && !self.switch.carries() {
+            return Box::pin(async { Err(CallError::Lost("broken off".to_owned())) });
+        }
         let is_cut = |id: u64| self.switch.cut.lock().unwrap().contains(&id);
         let target = self.switch.servers.lock().unwrap().get(&to.0).cloned();
         let Some(target) = target.filter(|_| !is_cut(self.from) && !is_cut(to.0)) else {
@@ -185,6 +219,9 @@ impl Cluster {
         let Server { runtime, raft, .. } = self.servers.remove(&id).unwrap();
         runtime.shutdown_timeout(Duration::from_secs(5));
         drop(raft);
+        // Who was asking it something keeps it for a moment.
+        let lock = self.dirs[&id].path().join("lock");
+        self.wait("its files are closed", || RealDisk.lock(&lock).is_ok());
     }
 
     pub fn stop_all(&mut self) {
@@ -234,10 +271,14 @@ impl Cluster {
     }
 
     fn write_value(&self, key: &str, size: usize) {
+        self.write_bytes(key, vec![7; size]);
+    }
+
+    fn write_bytes(&self, key: &str, value: Vec<u8>) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             assert!(Instant::now() < deadline, "nobody takes {key}");
-            match self.here.block_on(self.raft(self.leader()).propose(put(key, vec![7; size]))) {
+            match self.here.block_on(self.raft(self.leader()).propose(put(key, value.clone()))) {
                 Ok(_) => return,
                 Err(
                     ProposeError::NotLeader { .. }
@@ -282,6 +323,31 @@ impl Cluster {
         let from = starts[starts.len() - frames];
         bytes[from..].fill(0);
         std::fs::write(&path, bytes).unwrap();
+    }
+
+    /// How many full pieces of snapshots were carried so far.
+    pub fn pieces(&self) -> usize {
+        self.switch.pieces.lock().unwrap().carried
+    }
+
+    /// Lets that many full pieces through, and then none; none given: all.
+    pub fn stop_pieces_at(&self, most: Option<usize>) {
+        self.switch.pieces.lock().unwrap().stop_at = most;
+    }
+
+    /// A value that does not become smaller when it is packed.
+    pub fn write_noise(&self, key: &str, size: usize) {
+        let noise: Vec<u8> = std::iter::repeat_with(rand::random).take(size).collect();
+        self.write_bytes(key, noise);
+    }
+
+    /// The files in a server's directory of snapshots, by name, with their lengths.
+    pub fn snapshot_files(&self, id: u64) -> Vec<(String, u64)> {
+        let files = std::fs::read_dir(self.dirs[&id].path().join("snapshots")).unwrap();
+        let files = files.map(|file| file.unwrap());
+        files
+            .map(|file| (file.file_name().into_string().unwrap(), file.metadata().unwrap().len()))
+            .collect()
     }
 
     /// Nothing goes to or comes from this server any more.

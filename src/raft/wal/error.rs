@@ -12,6 +12,8 @@ pub enum WalError {
     Corrupt { path: PathBuf, offset: u64, why: String },
     #[error("{} is missing though segments before and after it exist", .0.display())]
     MissingSegment(PathBuf),
+    #[error("{0} cannot have its next segment: the disk is full")]
+    NoRoom(String),
     #[error("the log in {} begins at {first}, but was purged only up to {purged}", dir.display())]
     Gap { dir: PathBuf, first: u64, purged: String },
 }
@@ -22,10 +24,16 @@ impl WalError {
         move |source| WalError::Io { action, path, source }
     }
 
+    /// There was no room, and nothing was written: it may be tried again.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, WalError::NoRoom(_))
+    }
+
     /// The kind of the system's error beneath, for whoever is told through a callback.
     pub(super) fn kind(&self) -> io::ErrorKind {
         match self {
             WalError::Io { source, .. } => source.kind(),
+            WalError::NoRoom(_) => io::ErrorKind::StorageFull,
             _ => io::ErrorKind::InvalidData,
         }
     }

@@ -1,6 +1,7 @@
 //! The log's files, written in order: one batch, one frame, one write, one sync.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,14 +144,13 @@ impl Journal {
     }
 
     /// Writes a batch, which is durable after the `sync` that must follow. After an error of either
-    /// nothing can be known of what is on disk, and nothing more may be written. Returns the bytes
-    /// written.
+    /// nothing can be known of what is on disk, and nothing more may be written; but `NoRoom` says
+    /// that nothing was. Returns the bytes written.
     pub(super) fn write(&mut self, records: &[Record]) -> Result<usize, WalError> {
         let size = |records: &[Record]| records.iter().map(Record::size).sum::<usize>();
         let mut head = self.carried.records();
         // A segment's first frame always fits: the segment is made for it.
-        let fits = self.current.at + frame::size(size(records)) <= self.current.size;
-        if !fits {
+        if !self.fits(records) {
             self.roll(frame::size(size(&head) + size(records)))?;
         }
         // Also where a crash came between a segment's making and its first frame.
@@ -191,9 +191,20 @@ impl Journal {
         self.spares.prepare();
     }
 
-    /// There is no next segment, and a good part of the current one is used up.
-    pub(super) fn is_full(&self) -> bool {
-        self.spares.is_short() && self.current.at > self.current.size / 2
+    /// There is no next segment, as the disk has no room for it.
+    pub(super) fn is_short(&self) -> bool {
+        self.spares.is_short()
+    }
+
+    /// Bytes that can be written without another segment, and leave a reserve for votes.
+    pub(super) fn room(&self) -> usize {
+        (self.current.size / 2).saturating_sub(self.current.at)
+    }
+
+    /// Whether these records go into the present segment.
+    pub(super) fn fits(&self, records: &[Record]) -> bool {
+        let size = records.iter().map(Record::size).sum();
+        self.current.at + frame::size(size) <= self.current.size
     }
 
     /// The index behind which this log can never fall again, where it is time to write that down:
@@ -256,7 +267,12 @@ fn begin(
     spare_size: usize,
 ) -> Result<Current, WalError> {
     let spare = if size == spare_size { spares.take() } else { spares.take_new(size) };
-    let spare = spare.map_err(WalError::io("make the next segment in", dir))?;
+    let spare = spare.map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            WalError::NoRoom(dir.display().to_string())
+        }
+        _ => WalError::io("make the next segment in", dir)(error),
+    })?;
     let file = disk.open(&spare).map_err(WalError::io("open", &spare))?;
     file.write_at(&header.encode(), 0).map_err(WalError::io("write", &spare))?;
     file.sync().map_err(WalError::io("sync", &spare))?;

@@ -124,7 +124,11 @@ impl Spares {
     /// A new file of any size.
     pub(super) fn take_new(&mut self, size: usize) -> io::Result<PathBuf> {
         let path = self.name();
-        make(&*self.disk, &path, size)?;
+        let made = make(&*self.disk, &path, size);
+        made.inspect_err(|_| {
+            // Half a segment would only be in the way.
+            let _ = self.disk.remove(&path);
+        })?;
         Ok(path)
     }
 

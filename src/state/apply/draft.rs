@@ -15,11 +15,13 @@ pub(super) struct Draft<'a> {
     at: Applied,
     stamp: Stamp,
     rows: Vec<Change>,
+    /// Index and revision after the command, where they are not the next ones.
+    jump: Option<(Index, Revision)>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(base: &'a State, at: Applied, stamp: Stamp) -> Draft<'a> {
-        Draft { base, working: None, taken: 0, at, stamp, rows: Vec::new() }
+        Draft { base, working: None, taken: 0, at, stamp, rows: Vec::new(), jump: None }
     }
 
     /// The state with everything pushed so far.
@@ -47,40 +49,43 @@ impl<'a> Draft<'a> {
         self.base
     }
 
+    pub(super) fn push(&mut self, change: Change) {
+        self.rows.push(change);
+    }
+
     /// Cluster time of the command.
     pub(super) fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    pub(super) fn push(&mut self, change: Change) {
-        self.rows.push(change);
+    /// Counters go on from here: what was given out elsewhere must not be given out again.
+    pub(super) fn jump(&mut self, index: Index, revision: Revision) {
+        self.jump = Some((index, revision));
     }
 
     /// The index that this command's rows carry.
     pub(super) fn index(&self) -> Index {
-        self.base.index + 1
+        self.jump.map_or(self.base.index + 1, |(index, _)| index)
     }
 
     /// The revision that this command's keys carry.
     pub(super) fn revision(&self) -> Revision {
-        self.base.revision + 1
+        self.jump.map_or(self.base.revision + 1, |(_, revision)| revision)
     }
 
     /// Forgets everything: the command is refused as a whole.
     pub(super) fn discard(&mut self) {
         self.rows.clear();
+        self.jump = None;
         self.working = None;
         self.taken = 0;
     }
 
     pub(super) fn finish(self) -> Changes {
         let wrote_keys = self.rows.iter().any(|row| matches!(row, Change::Key(..)));
-        Changes {
-            applied: self.at,
-            stamp: self.stamp,
-            index: self.base.index + u64::from(!self.rows.is_empty()),
-            revision: self.base.revision + i64::from(wrote_keys),
-            rows: self.rows,
-        }
+        let wrote = self.rows.iter().any(|row| !row.is_quiet());
+        let next = (self.base.index + u64::from(wrote), self.base.revision + i64::from(wrote_keys));
+        let (index, revision) = self.jump.unwrap_or(next);
+        Changes { applied: self.at, stamp: self.stamp, index, revision, rows: self.rows }
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn found(draft: &mut Draft<'_>, founding: &Founding) -> Result<Outcom
         settings: founding.settings.clone(),
         root: founding.trust.root,
         founding: tokens::founding(&founding.trust),
+        restored: 0,
     }));
     tokens::found(draft, &founding.trust);
     draft.push(Change::Member(FOUNDER, Some(member(FOUNDER, &founding.founder))));

@@ -5,6 +5,7 @@ mod draft;
 mod keys;
 mod leases;
 mod members;
+mod restore;
 mod tokens;
 
 use crate::model::Applied;
@@ -85,6 +86,14 @@ fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outco
         Command::Raise(level) => members::raise(draft, *level),
         Command::TokenPut(put) => tokens::put(draft, put),
         Command::TokenRetire(id) => tokens::retire(draft, *id),
+        Command::Stage { id, offset, bytes } => restore::stage(draft, *id, *offset, bytes),
+        Command::Restore { id, lineage } => restore::restore(draft, *id, *lineage),
+        Command::Unstage(id) => Ok(restore::unstage(draft, *id)),
+        Command::Recover { survivor, lineage } => restore::recover(draft, *survivor, *lineage),
+        Command::Checkpoint => {
+            draft.push(Change::Checkpoint);
+            Ok(Outcome::Done)
+        }
     }
 }
 

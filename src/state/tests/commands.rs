@@ -30,6 +30,12 @@ pub fn key() -> impl Strategy<Value = Key> {
     one_of(&KEYS).prop_map(Bytes::from_static)
 }
 
+/// A write of that key.
+pub fn key_put(key: &'static str) -> Command {
+    let (key, value) = (Bytes::from(key), Bytes::from("v"));
+    Command::Kv(KvCommand::Set { key, value, flags: 0, cas: None })
+}
+
 fn any_key() -> impl Strategy<Value = Key> {
     prop_oneof![20 => key(), 1 => Just(Bytes::new())]
 }

@@ -7,6 +7,7 @@ mod followers;
 mod housekeeping;
 mod indexes;
 mod model;
+mod restore;
 mod snapshots;
 mod table;
 mod tokens;

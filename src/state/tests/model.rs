@@ -157,6 +157,11 @@ impl Model {
                 Ok(Outcome::Done)
             }
             Command::Forget { tombstones, history } => self.forget(*tombstones, *history),
+            Command::Stage { .. }
+            | Command::Restore { .. }
+            | Command::Unstage(_)
+            | Command::Recover { .. }
+            | Command::Checkpoint => unreachable!("they are tested apart"),
             Command::Raise(level) => self.raise(*level),
             Command::TokenPut(put) => self.put_token(put),
             Command::TokenRetire(id) => self.retire_token(*id),

@@ -56,3 +56,24 @@ async fn what_nobody_waits_for_is_written_all_the_same() {
     assert_eq!(recovered.committed, Some(Position { index: 0, term: 1 }));
     wal.commit(vec![entry(0, 1)]).await.unwrap_err();
 }
+
+#[tokio::test]
+async fn what_finds_no_room_waits_for_it_and_votes_go_ahead() {
+    let (dir, faulty) = (dir(), Arc::new(Faulty::default()));
+    let (wal, _) = Wal::open(Arc::new(Shared(faulty.clone())), dir.path(), SEGMENT).unwrap();
+    faulty.full.store(true, Ordering::SeqCst);
+    // It needs a segment of its own, for which there is no room.
+    let (sender, mut large) = tokio::sync::oneshot::channel();
+    wal.submit(vec![entry(0, 3 * SEGMENT)], Box::new(move |result| drop(sender.send(result))));
+    wal.commit(vec![Record::Vote(Bytes::from_static(b"vote"))]).await.unwrap();
+    assert!(wal.pressure().is_full());
+    assert!(large.try_recv().is_err(), "neither written nor failed");
+    let behind = wal.commit(vec![entry(1, 10)]);
+    faulty.full.store(false, Ordering::SeqCst);
+    behind.await.unwrap();
+    large.await.unwrap().unwrap();
+    drop(wal);
+    let (_, recovered) = open(&dir).unwrap();
+    assert_eq!(indexes(&recovered), [0, 1]);
+    assert_eq!(recovered.vote.as_deref(), Some(&b"vote"[..]));
+}

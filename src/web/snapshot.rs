@@ -1,0 +1,147 @@
+//! `/admin/snapshot`: a backup of everything to take away, or to put in the place of everything.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+
+use crate::cluster::{Consistency, ProposeError, RestoreError, Restored};
+use crate::model::limits;
+
+use super::{Parts, TEXT, answer};
+
+/// Snapshots that one agent gives or takes at the same time.
+const AT_ONCE: usize = 2;
+/// What is handed to the connection at once.
+const PIECE: usize = 256 * 1024;
+/// Pieces that wait for a slow client.
+const WAITING: usize = 4;
+
+/// Bounds how many are under way.
+pub fn room() -> Extension<Arc<Semaphore>> {
+    Extension(Arc::new(Semaphore::new(AT_ONCE)))
+}
+
+type Room = Extension<Arc<Semaphore>>;
+
+/// Everything that was acknowledged before the request, streamed.
+pub async fn save(State(parts): State<Arc<Parts>>, Extension(room): Room) -> Response<Body> {
+    let permit = match admit(&parts, room) {
+        Ok(permit) => permit,
+        Err(refused) => return *refused,
+    };
+    let state = match parts.cluster.read(Consistency::Linearizable).await {
+        Ok(state) => state,
+        Err(error) => return say(&parts, StatusCode::SERVICE_UNAVAILABLE, &error),
+    };
+    let (sender, receiver) = mpsc::channel(WAITING);
+    tokio::task::spawn_blocking(move || {
+        let mut out = Pieces { sender, piece: Vec::with_capacity(PIECE) };
+        // It fails where the client has gone, and there is nobody to tell.
+        let _ = state.back_up(&mut out).and_then(|()| out.flush());
+        drop(permit);
+    });
+    let pieces = stream::unfold(receiver, async |mut receiver| {
+        let piece = receiver.recv().await?;
+        Some((Ok::<Bytes, io::Error>(piece), receiver))
+    });
+    let kind = HeaderValue::from_static("application/octet-stream");
+    answer(&parts, StatusCode::OK, kind, Body::from_stream(pieces))
+}
+
+/// Hands what is written to the connection, no faster than it takes it.
+struct Pieces {
+    sender: mpsc::Sender<Bytes>,
+    piece: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let piece = Bytes::from(std::mem::take(&mut self.piece));
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.sender.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// Restores what the body holds: all of it or, whatever goes wrong, nothing.
+pub async fn restore(
+    State(parts): State<Arc<Parts>>,
+    Extension(room): Room,
+    request: Request<Body>,
+) -> Response<Body> {
+    let _permit = match admit(&parts, room) {
+        Ok(permit) => permit,
+        Err(refused) => return *refused,
+    };
+    let mut restoring = parts.cluster.begin_restore();
+    let mut body = request.into_body();
+    loop {
+        let data = match timeout(limits::HTTP_BODY_TIMEOUT, body.frame()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+            Ok(Some(Err(error))) => {
+                restoring.abandon().await;
+                return say(&parts, StatusCode::BAD_REQUEST, &error);
+            }
+            Err(_) => {
+                restoring.abandon().await;
+                return say(&parts, StatusCode::REQUEST_TIMEOUT, &"the body stands still");
+            }
+        };
+        if let Err(error) = restoring.push(&data).await {
+            restoring.abandon().await;
+            return failed(&parts, &error);
+        }
+    }
+    match restoring.finish().await {
+        Ok(Restored { revision, keys }) => {
+            let body = serde_json::json!({ "revision": revision, "keys": keys });
+            let kind = HeaderValue::from_static("application/json");
+            answer(&parts, StatusCode::OK, kind, body.to_string())
+        }
+        Err(error) => failed(&parts, &error),
+    }
+}
+
+fn failed(parts: &Parts, error: &RestoreError) -> Response<Body> {
+    let status = match error {
+        RestoreError::Backup(_) | RestoreError::Refused(_) => StatusCode::BAD_REQUEST,
+        RestoreError::Staging(ProposeError::NoLeader) => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    say(parts, status, error)
+}
+
+fn say(parts: &Parts, status: StatusCode, what: &dyn std::fmt::Display) -> Response<Body> {
+    answer(parts, status, TEXT, format!("{what}\n"))
+}
+
+/// Only servers have all of it, and only so many may be under way.
+fn admit(parts: &Parts, room: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Box<Response<Body>>> {
+    if parts.cluster.standing().role.follows() {
+        let text = "this agent is an edge and keeps no history: ask a server";
+        return Err(Box::new(say(parts, StatusCode::BAD_REQUEST, &text)));
+    }
+    room.try_acquire_owned().map_err(|_| {
+        let text = "too many snapshots are under way on this agent";
+        Box::new(say(parts, StatusCode::TOO_MANY_REQUESTS, &text))
+    })
+}
