@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use crate::lifecycle::{Board, Gate, Level, Life, Shutdown, aside};
 use crate::model::limits;
+use crate::raft::Role;
 use crate::replica::Topic;
 use crate::state::{Admission, Command};
 use crate::telemetry::Gauge;
@@ -79,16 +80,20 @@ impl ServerDuties {
         tasks.spawn("peers noted", async move {
             stop.or(note_peers(&subject, &notes)).await;
         });
-        let (subject, stop) = (server.clone(), shutdown.clone());
+        let (subject, shown, stop) = (server.clone(), board.clone(), shutdown.clone());
         tasks.spawn("log lost", async move {
             if stop.or(subject.raft.until_lost()).await.is_some() {
-                let text = "this server's log has lost what it acknowledged: the agent stops, and \
-                            joins again as a new server when it is started";
-                tracing::error!("{text}");
-                board.set(SUBJECT, Level::Failed, text);
+                say(&shown, LOST);
                 if let Err(error) = ledger.forget() {
                     tracing::error!(%error, "it could not be written down");
                 }
+                stop.begin();
+            }
+        });
+        let (subject, stop) = (server.clone(), shutdown.clone());
+        tasks.spawn("raft ended", async move {
+            if stop.or(ended(&subject)).await.is_some() {
+                say(&board, ENDED);
                 stop.begin();
             }
         });
@@ -98,6 +103,23 @@ impl ServerDuties {
             closing.begin();
         });
     }
+}
+
+const LOST: &str = "this server's log has lost what it acknowledged: the agent stops, and joins \
+                    again as a new server when it is started";
+const ENDED: &str = "this server's log cannot be written any more: the agent stops, and goes on \
+                     with what is on disk when it is started";
+
+fn say(board: &Board, text: &str) {
+    tracing::error!("{text}");
+    board.set(SUBJECT, Level::Failed, text);
+}
+
+/// Returns once Raft has ended by itself: after a failed write or sync nobody knows what is on
+/// disk, and only a start reads it anew.
+async fn ended(server: &Server) {
+    // Nobody sends any more: it has ended, too.
+    let _ = server.raft.status().wait_for(|status| status.role == Role::Stopped).await;
 }
 
 /// Writes down where the other servers are, for a start on which the log is gone.

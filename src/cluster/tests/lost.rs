@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::{Agent, World, until};
+use crate::cluster::Door;
 use crate::identity::{DataDir, Identity};
 use crate::lifecycle::Level;
 use crate::model::{NodeId, NodeName};
@@ -109,6 +110,24 @@ async fn a_server_that_is_told_of_its_loss_stops_and_forgets_who_it_was() {
     for agent in agents {
         agent.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_whose_raft_ends_by_itself_stops_and_goes_on_when_it_is_started() {
+    let world = World::new();
+    let agent = Agent::start(world.server("s1", &[])).await;
+    agent.put("kept", "v").await;
+    let Some(Door::Server(server)) = agent.cluster.threshold.door() else {
+        panic!("it is a server");
+    };
+    assert!(!agent.life.shutdown.has_begun());
+    // As it does after a failed sync.
+    server.raft.shutdown().await;
+    until("it stops", || agent.life.shutdown.has_begun()).await;
+    assert!(agent.board().contains("cannot be written any more"), "{}", agent.board());
+    let again = Agent::start(agent.stop().await).await;
+    until("it has everything", || again.has("kept")).await;
+    again.stop().await;
 }
 
 async fn comes_back_after(
