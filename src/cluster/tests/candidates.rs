@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::cluster::founding::{Candidate, Decision, Met, decide};
-use crate::identity::Promise;
+use crate::identity::{Pledge, Promise};
 use crate::model::NodeName;
 
 fn name(agent: usize) -> NodeName {
@@ -63,6 +63,29 @@ struct World {
     answers: Vec<Vec<(usize, Said)>>,
     cut: BTreeMap<(usize, usize), bool>,
     foundings: usize,
+    /// All that each agent has ever said of itself.
+    told: Vec<Vec<Said>>,
+}
+
+/// Chance that a seed repeats (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
+    }
+
+    fn some_of(&mut self, agents: usize, size: usize) -> Vec<usize> {
+        let mut all: Vec<usize> = (0..agents).collect();
+        while all.len() > size {
+            all.remove(self.below(all.len()));
+        }
+        all
+    }
 }
 
 impl World {
@@ -80,8 +103,10 @@ impl World {
             look: BTreeMap::new(),
         };
         let answers = (0..agents).map(|_| Vec::new()).collect();
-        let agents = (0..agents).map(agent).collect();
-        World { agents, answers, cut: BTreeMap::new(), foundings: 0 }
+        let agents: Vec<Agent> = (0..agents).map(agent).collect();
+        let first = |agent: &Agent| vec![Said::Candidate(agent.durable.clone())];
+        let told = agents.iter().map(first).collect();
+        World { agents, answers, cut: BTreeMap::new(), foundings: 0, told }
     }
 
     fn said(&self, agent: usize) -> Said {
@@ -131,7 +156,38 @@ impl World {
                 self.foundings += 1;
             }
             Some(Decision::Join(..)) => me.joined = true,
-            Some(Decision::Wait(_)) | None => {}
+            Some(Decision::Wait(_)) | None => return,
+        }
+        let said = self.said(agent);
+        self.told[agent].push(said);
+    }
+
+    /// One of those who hear each other at present looks around and decides. Of the others it
+    /// hears nothing, or an answer that was under way for long.
+    fn turn(&mut self, camp: &[usize], dice: &mut Dice) {
+        let agent = camp[dice.below(camp.len())];
+        if dice.below(20) == 0 {
+            return self.happen(&Event::Restart(agent, dice.below(2) == 0));
+        }
+        self.happen(&Event::Sync(agent));
+        self.happen(&Event::Look(agent));
+        for other in (0..self.agents.len()).filter(|other| *other != agent) {
+            let heard = match (camp.contains(&other), dice.below(20)) {
+                (true, 1..) => Some(self.said(other)),
+                (false, 0..6) => {
+                    let (_, earlier) = self.told[other].split_last().unwrap();
+                    let chosen = earlier.len().checked_sub(1).map(|last| dice.below(last + 1));
+                    chosen.map(|chosen| earlier[chosen].clone())
+                }
+                _ => None,
+            };
+            if let Some(said) = heard {
+                self.agents[agent].look.insert(other, said);
+            }
+        }
+        self.happen(&Event::Decide(agent));
+        if dice.below(5) > 0 {
+            self.happen(&Event::Sync(agent));
         }
     }
 
@@ -244,6 +300,28 @@ proptest! {
     }
 }
 
+/// Candidates that are more than are expected, which meet in parties of just so many: one that
+/// is of two parties, and pledges in both, is enough for two clusters.
+const NEAR: [(usize, u32); 8] = [(5, 3), (5, 3), (5, 3), (5, 3), (5, 3), (4, 3), (4, 3), (5, 4)];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn parties_that_share_members_never_found_two_clusters(seed in any::<u64>()) {
+        let mut dice = Dice(seed);
+        let (agents, expect) = NEAR[dice.below(NEAR.len())];
+        let mut world = World::new(agents, expect);
+        for _ in 0..4 {
+            let camp = dice.some_of(agents, expect as usize);
+            for _ in 0..camp.len() + dice.below(16) {
+                world.turn(&camp, &mut dice);
+            }
+        }
+        world.heal();
+    }
+}
+
 fn candidate(agent: usize) -> Candidate {
     Candidate {
         name: name(agent),
@@ -287,4 +365,37 @@ fn the_same_agent_behind_two_names_counts_once() {
     let me = candidate(1);
     let twice = met(&[candidate(2), candidate(2), candidate(1)]);
     assert!(why(decide(Some(&me), twice)).contains("met 2 of 3"));
+}
+
+fn pledged(agent: usize, round: u64, to: usize, held: u64) -> Candidate {
+    let one = candidate(agent);
+    let pledge = Pledge { name: name(to), nonce: 100 + to as u128, round: held };
+    Candidate { promise: Promise { round, pledge: Some(pledge) }, ..one }
+}
+
+/// As the rules are, nobody stands twice; that pledges to an earlier stand do not count must not
+/// depend on it.
+#[test]
+fn a_pledge_counts_for_the_round_that_it_names() {
+    let me = pledged(1, 3, 1, 3);
+    let now = [pledged(2, 1, 1, 3), pledged(3, 1, 1, 3)];
+    assert_eq!(decide(Some(&me), met(&now)), Decision::Found);
+    let one_earlier = [pledged(2, 1, 1, 3), pledged(3, 1, 1, 1)];
+    let said = why(decide(Some(&me), met(&one_earlier)));
+    assert!(said.contains("2 of 3 agents have pledged to this one"), "{said}");
+}
+
+#[test]
+fn nothing_but_a_later_promise_of_the_holder_releases() {
+    let me = pledged(3, 1, 2, 1);
+    let (lowest, holder) = (pledged(1, 1, 1, 1), pledged(2, 1, 2, 1));
+    let of = |holder: &Candidate| decide(Some(&me), met(&[lowest.clone(), holder.clone()]));
+    let before = candidate(2);
+    for holder in [&holder, &before] {
+        assert!(why(of(holder)).contains("pledged to n2"), "{holder:?}");
+    }
+    let silent = decide(Some(&me), met(&[lowest.clone(), candidate(4)]));
+    assert!(why(silent).contains("n2, which alone can release"));
+    let Decision::Promise(promise) = of(&pledged(2, 2, 1, 1)) else { panic!("it is released") };
+    assert_eq!((promise.round, promise.pledge.map(|pledge| pledge.name)), (2, Some(name(1))));
 }
