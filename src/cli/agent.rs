@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// A file with the join token, `-` for standard input [env: REMORA_JOIN_TOKEN, the token]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// auto, server or edge
+    /// auto, server, edge or relay
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
     /// Where this agent listens for other agents
@@ -86,8 +86,9 @@ impl Args {
             Some("auto") => Some(RoleSetting::Auto),
             Some("server") => Some(RoleSetting::Server),
             Some("edge") => Some(RoleSetting::Edge),
+            Some("relay") => Some(RoleSetting::Relay),
             Some(other) => {
-                return Err(format!("--role: {other:?} is none of auto, server and edge"));
+                return Err(format!("--role: {other:?} is none of auto, server, edge and relay"));
             }
         };
         let node = self.node.as_deref().map(NodeName::new).transpose();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Proof;
 use crate::model::{LeaseId, NodeId, TokenId};
-use crate::net::peer::Refused;
+use crate::net::peer::{CallError, Refused};
 use crate::state::{Admission, Command, Outcome};
 
 use super::ProposeError;
@@ -68,6 +68,8 @@ pub(super) enum Reply {
     /// Whether the server that was asked about answers.
     There(bool),
     Compared(Verdict),
+    /// Who was asked leads, but no quorum answers it.
+    NoQuorum,
 }
 
 /// One who asks to be let in.
@@ -137,6 +139,35 @@ impl Pulse {
         match self {
             Pulse::Presence(id) => Subject::Presence(id),
             Pulse::Lease(id) => Subject::Lease(id),
+        }
+    }
+}
+
+/// Why there is no confirmation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unconfirmed {
+    /// It may go better soon.
+    NotYet,
+    /// The leader has lost most of the voters.
+    NoQuorum,
+}
+
+/// What the answer to an ask for confirmation means.
+pub(super) fn confirmed(answer: Result<Bytes, CallError>) -> Result<Confirmed, Unconfirmed> {
+    let answer = answer.map_err(|_| Unconfirmed::NotYet)?;
+    match decode(&answer) {
+        Ok(Reply::Confirmed(confirmed)) => Ok(confirmed),
+        Ok(Reply::NoQuorum) => Err(Unconfirmed::NoQuorum),
+        Ok(_) | Err(_) => Err(Unconfirmed::NotYet),
+    }
+}
+
+impl From<Result<Confirmed, Unconfirmed>> for Reply {
+    fn from(answer: Result<Confirmed, Unconfirmed>) -> Reply {
+        match answer {
+            Ok(confirmed) => Reply::Confirmed(confirmed),
+            Err(Unconfirmed::NoQuorum) => Reply::NoQuorum,
+            Err(Unconfirmed::NotYet) => Reply::NotLeader,
         }
     }
 }

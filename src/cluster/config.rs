@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::identity::{JoinToken, Lifetimes};
-use crate::model::{NodeName, limits};
+use crate::model::{NodeName, Role, limits};
 use crate::net::{Fabric, Tcp};
 use crate::raft::{Disk, LogSizes, RealDisk};
 use crate::state::{LEVEL, Settings};
@@ -22,6 +22,8 @@ pub enum RoleWish {
     Auto,
     Server,
     Edge,
+    /// An edge that passes the changes on to others.
+    Relay,
 }
 
 #[derive(Debug, Clone)]
@@ -30,7 +32,7 @@ pub struct Config {
     /// None: an edge, which keeps nothing on disk.
     pub data_dir: Option<PathBuf>,
     pub role: RoleWish,
-    /// Where servers listen for other agents.
+    /// Where servers and relays listen for other agents.
     pub bind: SocketAddr,
     /// Where others are told to reach this agent; port 0: the port that was bound.
     pub advertise: SocketAddr,
@@ -112,6 +114,13 @@ impl Default for Pace {
     }
 }
 
+impl Pace {
+    /// How long a server without a quorum may take to say so.
+    pub(super) fn patience(&self) -> Duration {
+        self.election_max * 2 + Duration::from_secs(1)
+    }
+}
+
 impl Config {
     /// A server alone on loopback; the rest as by default.
     pub fn new(name: NodeName, data_dir: Option<PathBuf>) -> Config {
@@ -159,8 +168,15 @@ impl Config {
             let why = format!("role: server needs a server's token, this one is for: {token}");
             return Err(ClusterError::Config { key: "cluster.token_file", why });
         }
+        if let (RoleWish::Relay, Some(token)) = (self.role, &self.token)
+            && token.role() != Role::Relay
+        {
+            let token = token.role().as_str();
+            let why = format!("role: relay needs a relay's token, this one is for: {token}");
+            return Err(ClusterError::Config { key: "cluster.token_file", why });
+        }
         if self.join.is_empty() && !self.may_serve() {
-            let why = "an agent without a data_dir, or with role: edge, needs a server to follow";
+            let why = "an agent without a data_dir, or an edge or a relay, needs one to follow";
             return Err(ClusterError::Config { key: "cluster.join", why: why.to_owned() });
         }
         Ok(())
@@ -169,6 +185,16 @@ impl Config {
     /// Whether this agent may become a server.
     pub(super) fn may_serve(&self) -> bool {
         let allowed = self.token.as_ref().is_none_or(|token| !token.role().follows());
-        self.role != RoleWish::Edge && self.data_dir.is_some() && allowed
+        let follows = matches!(self.role, RoleWish::Edge | RoleWish::Relay);
+        !follows && self.data_dir.is_some() && allowed
+    }
+
+    /// What this agent is if it is no server: a relay if it is told so, or its token says so.
+    pub(super) fn follows_as(&self) -> Role {
+        let token = self.token.as_ref().map(JoinToken::role);
+        match (self.role, token) {
+            (RoleWish::Relay, _) | (RoleWish::Auto, Some(Role::Relay)) => Role::Relay,
+            _ => Role::Edge,
+        }
     }
 }

@@ -14,21 +14,45 @@ use crate::telemetry::Gauge;
 
 use super::asks::{self, Ask, Introduction, Reply};
 use super::badge::Badge;
-use super::follow;
+use super::follow::{self, Condition};
 use super::porter::Porter;
+use super::relay::Relay;
 use super::server::Server;
 
 pub(super) struct Desk {
     /// Who this agent is while it is nobody yet.
     introduction: Mutex<Introduction>,
-    pub server: OnceLock<Arc<Server>>,
+    pub place: OnceLock<Place>,
+}
+
+/// What this agent has become, of what others have dealings with.
+#[derive(Clone)]
+pub(super) enum Place {
+    Server(Arc<Server>),
+    Relay(Arc<Relay>),
+}
+
+impl Place {
+    async fn answer(&self, ask: Ask) -> Reply {
+        match self {
+            Place::Server(server) => server.answer(ask).await,
+            Place::Relay(relay) => relay.answer(ask).await,
+        }
+    }
+
+    fn condition(&self) -> Option<Condition> {
+        match self {
+            Place::Server(server) => Some(Condition { pulse: server.pulse(), open: true }),
+            Place::Relay(relay) => relay.condition(),
+        }
+    }
 }
 
 type Answer = BoxFuture<'static, Result<Bytes, Refused>>;
 
 impl Desk {
     pub fn new(introduction: Introduction) -> Desk {
-        Desk { introduction: Mutex::new(introduction), server: OnceLock::new() }
+        Desk { introduction: Mutex::new(introduction), place: OnceLock::new() }
     }
 
     pub fn introduction(&self) -> Introduction {
@@ -40,21 +64,31 @@ impl Desk {
         change(&mut self.introduction.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// The server that this agent is.
     pub fn server(&self) -> Result<&Arc<Server>, Refused> {
-        self.server.get().ok_or_else(|| Refused("this agent has no place yet".to_owned()))
+        match self.place.get() {
+            Some(Place::Server(server)) => Ok(server),
+            Some(Place::Relay(_)) => Err(Refused("this agent is no server".to_owned())),
+            None => Err(Refused("this agent has no place yet".to_owned())),
+        }
+    }
+
+    /// Whether this agent tells strangers where the servers are, for it lets nobody in itself.
+    pub fn points_on(&self) -> bool {
+        matches!(self.place.get(), Some(Place::Relay(_)))
     }
 
     /// Answers what may be asked.
     pub fn answer(&self, ask: Ask) -> Answer {
-        match (self.server(), ask) {
-            (Ok(server), ask) => {
-                let server = server.clone();
-                async move { Ok(asks::encode(&server.answer(ask).await)) }.boxed()
+        match (self.place.get(), ask) {
+            (Some(place), ask) => {
+                let place = place.clone();
+                async move { Ok(asks::encode(&place.answer(ask).await)) }.boxed()
             }
-            (Err(_), Ask::Who(_)) => {
+            (None, Ask::Who(_)) => {
                 ready(Ok(asks::encode(&Reply::Who(self.introduction())))).boxed()
             }
-            (Err(refused), _) => ready(Err(refused)).boxed(),
+            (None, _) => ready(Err(Refused("this agent has no place yet".to_owned()))).boxed(),
         }
     }
 
@@ -82,12 +116,12 @@ pub(super) fn services(
             Arc::new(move |caller, body: Bytes| porter.answer(caller, purpose, &body));
         (purpose, Service::Calls(answer))
     };
-    let pulse = move || follow.server.get().map(|server| server.pulse());
+    let condition = move || follow.place.get().and_then(Place::condition);
     BTreeMap::from([
         (Purpose::Raft, Service::Calls(raft.clone())),
         (Purpose::Snapshot, Service::Calls(raft)),
         asks(Purpose::Door),
         asks(Purpose::Entrance),
-        (Purpose::Follow, Service::Stream(follow::feeder(replica.clone(), followers, pulse))),
+        (Purpose::Follow, Service::Stream(follow::feeder(replica.clone(), followers, condition))),
     ])
 }

@@ -9,10 +9,12 @@ use crate::model::{LeaseId, NodeId, Stamp, limits};
 use crate::raft::Raft;
 use crate::replica::{Replica, Topic};
 use crate::state::{Command, Proposal, State};
+use crate::telemetry::{Counter, Metrics};
 
 use super::asks::Pulse;
 use super::compare::Book;
 use super::deadlines::{Deadlines, Due, Moment, TICK, Verdict};
+use super::server::LEADERLESS;
 
 /// How often old deletions and history are looked for.
 const FORGET: Duration = Duration::from_secs(60);
@@ -26,17 +28,19 @@ pub(super) struct Duties {
     deadlines: Mutex<Option<Deadlines>>,
     /// What replicas said of themselves.
     pub book: Book,
+    /// Messages of heartbeats and reads that others had this server confirm.
+    pub batches: Counter,
 }
 
 impl Duties {
-    pub fn new(raft: Raft, replica: Replica) -> Duties {
-        Duties {
-            raft,
-            replica,
-            origin: Instant::now(),
-            deadlines: Mutex::default(),
-            book: Book::default(),
-        }
+    pub fn new(raft: Raft, replica: Replica, metrics: &Metrics) -> Duties {
+        let batches = metrics.register(
+            "cluster_confirmations",
+            "Messages of heartbeats and reads that others had this server confirm as the leader",
+            Counter::default(),
+        );
+        let (origin, deadlines) = (Instant::now(), Mutex::default());
+        Duties { raft, replica, origin, deadlines, book: Book::default(), batches }
     }
 
     fn now(&self) -> Moment {
@@ -63,12 +67,14 @@ impl Duties {
         Some(take(deadlines))
     }
 
-    /// The term in which this server leads and has applied the first entry.
+    /// The term in which this server leads and has applied the first entry. A leader that no quorum
+    /// answers is none: nobody's heartbeat can be acknowledged then, so everything starts anew.
     fn leading(&self) -> Option<u64> {
         let status = self.raft.status();
         let status = status.borrow();
         let reached = self.replica.snapshot().applied().term == status.term;
-        (status.leads() && reached).then_some(status.term)
+        let answered = status.quorum_silence(Instant::now()) < LEADERLESS;
+        (status.leads() && reached && answered).then_some(status.term)
     }
 
     pub async fn run(&self) {

@@ -1,29 +1,29 @@
-//! The door of an agent without a log: everything goes through the server that it follows.
+//! The door of an agent without a log: everything goes through the agent that it follows.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
+use rand::seq::SliceRandom;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::lifecycle::{Backoff, Level, Life};
+use crate::lifecycle::{Backoff, Level, Life, chance};
 use crate::model::{NodeId, Role, limits};
 use crate::net::peer::{Links, Purpose};
 use crate::replica::{Replica, Topic};
-use crate::state::{Admission, Command};
+use crate::state::{Admission, Command, State};
 
-use super::asks::{self, Ask, Confirmed, Reach, Reply};
+use super::asks::{self, Ask, Confirmed, Pulse, Reach, Unconfirmed};
 use super::badge::Badge;
-use super::confirms::Confirms;
+use super::confirms::{Confirms, Haste};
 use super::entrance::Rejection;
-use super::follow::{Pulse, Upstream};
+use super::follow::{self, Condition, Me, Upstream};
 use super::joining::ask_in;
 use super::patience::{Attempt, Way};
-use super::server::{LEADERLESS, forwarded};
-use super::{SUBJECT, Standing};
+use super::server::{LAST_WORD, LEADERLESS, forwarded};
+use super::{ProposeError, SUBJECT, Standing};
 
 /// How long a server may take over a proposal: it waits for a leader, and then for the log.
 const PROPOSE: Duration = limits::LEADER_PATIENCE.saturating_add(Duration::from_secs(6));
@@ -31,8 +31,7 @@ const PROPOSE: Duration = limits::LEADER_PATIENCE.saturating_add(Duration::from_
 const CONFIRM: Duration = Duration::from_secs(2);
 
 pub(super) struct Edge {
-    /// Another one if the cluster has forgotten this agent meanwhile.
-    id: AtomicU64,
+    me: Arc<Me>,
     replica: Replica,
     links: Links,
     upstream: watch::Receiver<Option<Upstream>>,
@@ -42,62 +41,93 @@ pub(super) struct Edge {
 
 impl Edge {
     pub fn start(
-        id: NodeId,
+        me: Arc<Me>,
         replica: Replica,
         links: Links,
         upstream: watch::Receiver<Option<Upstream>>,
         life: &Life,
     ) -> Arc<Edge> {
-        let id = AtomicU64::new(id.0);
         let confirms = OnceLock::new();
         let since = Instant::now();
-        let edge = Arc::new(Edge { id, replica, links, upstream, confirms, since });
+        let edge = Arc::new(Edge { me, replica, links, upstream, confirms, since });
         let way = Arc::downgrade(&edge);
         let route = move |pulses| {
             let way = way.clone();
-            async move { way.upgrade()?.confirm_once(pulses).await }.boxed()
+            async move { way.upgrade().ok_or(Unconfirmed::NotYet)?.confirm_once(pulses).await }
+                .boxed()
         };
         let _ = edge.confirms.set(Confirms::start(life, Arc::new(route)));
         edge
     }
 
     pub fn id(&self) -> NodeId {
-        NodeId(self.id.load(Ordering::Acquire))
+        self.me.id()
     }
 
     /// The cluster has let it in anew.
     pub fn is_now(&self, id: NodeId) {
-        self.id.store(id.0, Ordering::Release);
+        self.me.is_now(id);
     }
 
-    async fn confirm_once(&self, pulses: Vec<asks::Pulse>) -> Option<Confirmed> {
-        let addr = self.upstream_addr()?;
-        let mut moved = self.upstream.clone();
+    /// Why this agent must not serve any more.
+    pub fn outdated(&self) -> Option<String> {
+        self.me.outdated()
+    }
+
+    async fn confirm_once(&self, pulses: Vec<Pulse>) -> Result<Confirmed, Unconfirmed> {
+        let addr = self.upstream_addr().ok_or(Unconfirmed::NotYet)?;
         let ask = asks::encode(&Ask::Confirm { pulses, reach: Reach::Cluster });
         let answer = self.links.call(addr, Purpose::Door, ask, CONFIRM);
-        let left = async {
-            let elsewhere =
-                |now: &Option<Upstream>| now.as_ref().is_none_or(|u| u.lost || u.addr != addr);
-            let _ = moved.wait_for(elsewhere).await;
-        };
         // A dead upstream must not hold reads up that another one would answer.
-        let answer = tokio::select! {
-            answer = answer => answer.ok()?,
-            () = left => return None,
-        };
-        match asks::decode(&answer).ok()? {
-            Reply::Confirmed(confirmed) => Some(confirmed),
-            _ => None,
+        tokio::select! {
+            answer = answer => asks::confirmed(answer),
+            () = self.left(addr) => Err(Unconfirmed::NotYet),
         }
     }
 
-    /// The server that is followed right now.
+    pub async fn confirm_with(
+        &self,
+        pulses: Vec<Pulse>,
+        haste: Haste,
+    ) -> Result<Confirmed, Unconfirmed> {
+        self.confirms.get().ok_or(Unconfirmed::NotYet)?.ask(pulses, haste).await
+    }
+
+    /// Returns once the agent at `addr` is not followed any more.
+    async fn left(&self, addr: SocketAddr) {
+        let elsewhere =
+            |now: &Option<Upstream>| now.as_ref().is_none_or(|u| u.lost || u.addr != addr);
+        let _ = self.upstream.clone().wait_for(elsewhere).await;
+    }
+
+    /// How this agent is, for those who follow it.
+    pub fn condition(&self) -> Option<Condition> {
+        let (last, lost) = {
+            let upstream = self.upstream.borrow();
+            let upstream = upstream.as_ref()?;
+            (upstream.pulse.clone(), upstream.lost)
+        };
+        let standing = self.standing();
+        let path = last.path.iter().copied().chain([self.id()]).collect();
+        let pulse = follow::Pulse {
+            id: self.id(),
+            leader: standing.leader,
+            term: last.term,
+            voters: last.voters,
+            last_contact: standing.last_contact,
+            applied: self.replica.snapshot().applied(),
+            path,
+        };
+        Some(Condition { pulse, open: !lost })
+    }
+
+    /// The agent that is followed right now.
     fn upstream_addr(&self) -> Option<SocketAddr> {
         self.upstream.borrow().as_ref().filter(|upstream| !upstream.lost).map(|u| u.addr)
     }
 
     pub fn is_synced(&self) -> bool {
-        self.replica.snapshot().is_founded()
+        self.replica.snapshot().is_founded() && self.outdated().is_none()
     }
 
     pub fn standing(&self) -> Standing {
@@ -107,21 +137,30 @@ impl Edge {
                 let since = last.heard.elapsed().saturating_add(last.pulse.last_contact);
                 (last.pulse.clone(), since)
             }
-            None => (Pulse::default(), self.since.elapsed()),
+            None => (follow::Pulse::default(), self.since.elapsed()),
         };
         let leader = pulse.leader.filter(|_| last_contact < LEADERLESS);
         Standing {
             id: self.id(),
-            role: Role::Edge,
+            role: self.me.role,
             raft: None,
             leader,
             leader_addr: leader.and_then(|id| state.member(id)).map(|member| member.peer_addr),
             term: pulse.term,
             voters: pulse.voters,
-            synced: state.is_founded(),
+            synced: self.is_synced(),
             last_contact,
             upstream: self.upstream_addr(),
         }
+    }
+
+    /// A server to ask anew, while somebody is followed: relays let nobody in.
+    fn entrance(&self, state: &State) -> Option<SocketAddr> {
+        self.upstream_addr()?;
+        let servers = state.members().filter(|member| member.role == Role::Server);
+        let mut addrs: Vec<_> = servers.map(|member| member.peer_addr).collect();
+        addrs.shuffle(&mut chance::Dice);
+        addrs.pop()
     }
 
     /// Asks to be let in again when the cluster has forgotten this agent: after a long silence.
@@ -132,8 +171,8 @@ impl Edge {
             let state = self.replica.snapshot();
             let mine = state.member(self.id()).is_some_and(|own| own.nonce == admission.nonce);
             let unknown = state.is_founded() && !mine;
-            let Some(addr) = self.upstream_addr().filter(|_| unknown) else {
-                let pause = tokio::time::sleep(Duration::from_secs(1));
+            let Some(addr) = self.entrance(&state).filter(|_| unknown) else {
+                let pause = sleep(Duration::from_secs(1));
                 tokio::select! {
                     () = watch.changed() => {}
                     () = pause, if unknown => {}
@@ -158,7 +197,7 @@ impl Edge {
                 }
                 Err(Rejection::NotYet(why) | Rejection::Refused(why)) => {
                     life.board.set(SUBJECT, Level::Warning, format!("not let in again: {why}"));
-                    tokio::time::sleep(backoff.next_delay()).await;
+                    sleep(backoff.next_delay()).await;
                 }
             }
         }
@@ -167,13 +206,30 @@ impl Edge {
 
 impl Way for Edge {
     async fn propose(&self, command: &Command) -> Attempt {
+        if let Some(why) = self.outdated() {
+            return Attempt::Failed(ProposeError::Outdated(why));
+        }
         let Some(addr) = self.upstream_addr() else { return Attempt::NotYet };
         let command = command.clone();
         let ask = asks::encode(&Ask::Propose { command, reach: Reach::Cluster });
-        forwarded(self.links.call(addr, Purpose::Door, ask, PROPOSE).await)
+        let answer = self.links.call(addr, Purpose::Door, ask, PROPOSE);
+        let losses = |upstream: &Option<Upstream>| upstream.as_ref().map(|u| u.losses);
+        let before = losses(&self.upstream.borrow());
+        let mut upstream = self.upstream.clone();
+        let lost = async {
+            let _ = upstream.wait_for(|now| losses(now) != before).await;
+            sleep(LAST_WORD).await;
+        };
+        tokio::select! {
+            answer = answer => forwarded(answer),
+            () = lost => Attempt::Failed(ProposeError::Unknown(format!(
+                "the agent at {addr} was asked and is not followed any more"
+            ))),
+        }
     }
 
-    async fn confirm(&self, pulses: Vec<asks::Pulse>) -> Option<Confirmed> {
-        self.confirms.get()?.ask(pulses).await
+    async fn confirm(&self, pulses: Vec<Pulse>) -> Result<Confirmed, Unconfirmed> {
+        let haste = if pulses.is_empty() { Haste::Now } else { Haste::Merged };
+        self.confirm_with(pulses, haste).await
     }
 }

@@ -52,6 +52,12 @@ pub enum ProposeError {
     /// The leader's disk, or a quorum's, has no room for more log. Nothing was appended.
     #[error("no space: the disk has no room for more log")]
     NoSpace,
+    /// The leader has lost most of the voters. Nothing was appended.
+    #[error("no quorum: the leader cannot reach most of the voters")]
+    NoQuorum,
+    /// The cluster has moved on to what this release does not speak. Nothing was appended.
+    #[error("{0}")]
+    Outdated(String),
 }
 
 /// A read that could not be answered at the consistency asked for.
@@ -63,4 +69,10 @@ pub enum ReadError {
     NotSynced,
     #[error("this agent is stopping: {0}")]
     Stopped(String),
+    /// The leader has lost most of the voters.
+    #[error("no quorum: the leader cannot reach most of the voters")]
+    NoQuorum,
+    /// The cluster has moved on to what this release does not speak.
+    #[error("{0}")]
+    Outdated(String),
 }

@@ -14,6 +14,7 @@ use crate::state::Command;
 
 use super::config::Pace;
 use super::entrance::who;
+use super::levels;
 use super::promotion::{Step, View, next_step};
 use super::server::Server;
 
@@ -32,6 +33,12 @@ pub(super) async fn run(server: Arc<Server>, pace: Pace) {
         if !status.leads() || !server.replica.snapshot().is_founded() {
             answered.clear();
             continue;
+        }
+        if let Some(level) = levels::raise(&server.replica.snapshot()) {
+            tracing::info!(level, "every server speaks a newer level: the cluster is raised to it");
+            if let Err(error) = server.raft.propose(Command::Raise(level)).await {
+                tracing::warn!(%error, "the cluster could not be raised to a newer level");
+            }
         }
         call_on(&server, &mut answered).await;
         let view = view(&server, &status, &answered, pace);

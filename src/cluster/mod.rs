@@ -18,6 +18,7 @@ mod follow;
 mod founding;
 mod joining;
 mod ledger;
+mod levels;
 mod membership;
 mod operator;
 mod papers;
@@ -27,6 +28,7 @@ mod promotion;
 mod readmission;
 mod recovery;
 mod registrar;
+mod relay;
 mod removal;
 mod renewal;
 mod restoring;
@@ -122,6 +124,11 @@ impl Cluster {
 
     /// The state at the consistency asked for. Waits up to `limits::LEADER_PATIENCE` for a leader.
     pub async fn read(&self, consistency: Consistency) -> Result<Arc<State>, ReadError> {
+        if let Some(Door::Edge(edge)) = self.threshold.door()
+            && let Some(why) = edge.outdated()
+        {
+            return Err(ReadError::Outdated(why));
+        }
         if consistency == Consistency::Local {
             let synced = match self.threshold.door() {
                 Some(Door::Server(server)) => server.is_synced(),

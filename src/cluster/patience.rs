@@ -11,7 +11,7 @@ use crate::model::limits;
 use crate::replica::Replica;
 use crate::state::{Command, Outcome, State};
 
-use super::asks::{Confirmed, Pulse};
+use super::asks::{Confirmed, Pulse, Unconfirmed};
 use super::deadlines::Verdict;
 use super::{Alive, ProposeError, ReadError};
 
@@ -29,7 +29,10 @@ pub(super) enum Attempt {
 pub(super) trait Way {
     fn propose(&self, command: &Command) -> impl Future<Output = Attempt> + Send;
 
-    fn confirm(&self, pulses: Vec<Pulse>) -> impl Future<Output = Option<Confirmed>> + Send;
+    fn confirm(
+        &self,
+        pulses: Vec<Pulse>,
+    ) -> impl Future<Output = Result<Confirmed, Unconfirmed>> + Send;
 }
 
 fn pauses() -> Backoff {
@@ -72,33 +75,31 @@ pub(super) async fn propose_and_see(
 /// A state with everything that was acknowledged before the call.
 pub(super) async fn read(way: &impl Way, replica: &Replica) -> Result<Arc<State>, ReadError> {
     let read = async {
-        let mut pauses = pauses();
-        loop {
-            // Every try asks for an index of its own: an older one proves nothing.
-            if let Some(confirmed) = way.confirm(Vec::new()).await {
-                replica.wait_for(confirmed.index).await;
-                return replica.snapshot();
-            }
-            sleep(pauses.next_delay()).await;
-        }
+        // Every try asks for an index of its own: an older one proves nothing.
+        let confirmed = confirmed(way, &[]).await?;
+        replica.wait_for(confirmed.index).await;
+        Ok(replica.snapshot())
     };
     let deadline = Instant::now() + limits::LEADER_PATIENCE;
-    timeout_at(deadline, read).await.map_err(|_| ReadError::NoLeader)
+    timeout_at(deadline, read).await.unwrap_or(Err(ReadError::NoLeader))
 }
 
 /// The leader's word on heartbeats, one for each.
 pub(super) async fn confirm(way: &impl Way, pulses: &[Pulse]) -> Result<Confirmed, ReadError> {
-    let confirm = async {
-        let mut pauses = pauses();
-        loop {
-            if let Some(confirmed) = way.confirm(pulses.to_vec()).await {
-                return confirmed;
-            }
-            sleep(pauses.next_delay()).await;
-        }
-    };
     let deadline = Instant::now() + limits::LEADER_PATIENCE;
-    timeout_at(deadline, confirm).await.map_err(|_| ReadError::NoLeader)
+    timeout_at(deadline, confirmed(way, pulses)).await.unwrap_or(Err(ReadError::NoLeader))
+}
+
+/// Tries until there is a leader. One that has lost its quorum has been waited for already.
+async fn confirmed(way: &impl Way, pulses: &[Pulse]) -> Result<Confirmed, ReadError> {
+    let mut pauses = pauses();
+    loop {
+        match way.confirm(pulses.to_vec()).await {
+            Ok(confirmed) => return Ok(confirmed),
+            Err(Unconfirmed::NoQuorum) => return Err(ReadError::NoQuorum),
+            Err(Unconfirmed::NotYet) => sleep(pauses.next_delay()).await,
+        }
+    }
 }
 
 /// The leader's final word on one heartbeat: an end that is being decided is waited for.

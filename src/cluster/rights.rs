@@ -53,7 +53,8 @@ pub(super) fn may_serve(callee: Kind, purpose: Purpose) -> bool {
         Purpose::Raft | Purpose::Snapshot => callee == Kind::Server,
         // A follower's followers go through it, and are fed by it.
         Purpose::Door | Purpose::Follow => matches!(callee, Kind::Server | Kind::Relay),
-        Purpose::Entrance => matches!(callee, Kind::Server | Kind::Candidate),
+        // A relay lets nobody in, but says where the servers are.
+        Purpose::Entrance => matches!(callee, Kind::Server | Kind::Relay | Kind::Candidate),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::identity::Admitted;
 use crate::lifecycle::Life;
@@ -15,11 +15,12 @@ use crate::net::peer::{CallError, Links, Purpose, Refused};
 use crate::raft::{self, Raft};
 use crate::replica::Replica;
 use crate::state::Command;
+use crate::telemetry::Metrics;
 
-use super::asks::{self, Ask, Confirmed, Introduction, Pulse, Reach, Reply};
+use super::asks::{self, Ask, Confirmed, Introduction, Pulse, Reach, Reply, Unconfirmed};
 use super::carrier;
 use super::compare;
-use super::confirms::Confirms;
+use super::confirms::{Confirms, Haste};
 use super::duties::Duties;
 use super::follow;
 use super::patience::{self, Attempt, Way};
@@ -30,6 +31,8 @@ use super::{ProposeError, RaftRole, Standing};
 /// How long the leader may take over a proposal that was forwarded to it: longer than it lets the
 /// log take.
 const FORWARDED: Duration = Duration::from_secs(5);
+/// How long a leader that was deposed may take to answer what it was asked before.
+pub(super) const LAST_WORD: Duration = Duration::from_millis(500);
 /// How long one confirmation may take; it is asked for again.
 const CONFIRM: Duration = Duration::from_secs(1);
 /// How long an heir may take to lead: an election is over by then.
@@ -69,14 +72,15 @@ pub(super) struct Parts {
     pub roster: Arc<Roster>,
     pub links: Links,
     pub introduction: Introduction,
+    pub metrics: Metrics,
 }
 
 impl Server {
     pub fn start(parts: Parts, life: &Life) -> Arc<Server> {
-        let Parts { me, raft, replica, roster, links, mut introduction } = parts;
+        let Parts { me, raft, replica, roster, links, mut introduction, metrics } = parts;
         introduction.cluster = me.cluster;
         introduction.id = me.node;
-        let duties = Duties::new(raft.clone(), replica.clone());
+        let duties = Duties::new(raft.clone(), replica.clone(), &metrics);
         let (heard, confirms) = (Mutex::default(), OnceLock::new());
         let server = Arc::new(Server {
             me,
@@ -94,7 +98,11 @@ impl Server {
         let way = Arc::downgrade(&server);
         let route = move |pulses| {
             let way = way.clone();
-            async move { way.upgrade()?.confirm_once(pulses).await }.boxed()
+            async move {
+                let server = way.upgrade().ok_or(Unconfirmed::NotYet)?;
+                server.confirm_once(pulses).await
+            }
+            .boxed()
         };
         let _ = server.confirms.set(Confirms::start(life, Arc::new(route)));
         server
@@ -195,10 +203,8 @@ impl Server {
                 }
             }
             Ask::Confirm { pulses, reach: Reach::Leader } => {
-                match self.confirm_here(pulses).await {
-                    Some(confirmed) => Reply::Confirmed(confirmed),
-                    None => Reply::NotLeader,
-                }
+                self.duties.batches.inc();
+                self.confirm_here(pulses).await.into()
             }
             Ask::Operate(operation) => Reply::Operated(self.operate(operation).await),
             Ask::Compare(report) if self.raft.status().borrow().leads() => {
@@ -206,10 +212,9 @@ impl Server {
             }
             Ask::Compare(_) => Reply::NotLeader,
             // Who asks from outside asks again by itself.
-            Ask::Confirm { pulses, reach: Reach::Cluster } => match self.confirm(pulses).await {
-                Some(confirmed) => Reply::Confirmed(confirmed),
-                None => Reply::NotLeader,
-            },
+            Ask::Confirm { pulses, reach: Reach::Cluster } => {
+                self.confirm_with(pulses, Haste::Merged).await.into()
+            }
             Ask::Probe(id) => Reply::There(is_there(self, id).await),
             Ask::Join(_) | Ask::Renew { .. } => {
                 Reply::Denied("that is asked at the entrance".to_owned())
@@ -228,6 +233,7 @@ impl Server {
         };
         match error {
             raft::ProposeError::NotLeader { .. } => Attempt::NotYet,
+            raft::ProposeError::NoQuorum => Attempt::Failed(ProposeError::NoQuorum),
             raft::ProposeError::Busy(_) => Attempt::Failed(ProposeError::Busy(error.to_string())),
             raft::ProposeError::DiskFull => Attempt::Failed(ProposeError::NoSpace),
             raft::ProposeError::TooLarge { len, max } => {
@@ -243,34 +249,63 @@ impl Server {
         let Some(addr) = self.roster.addr(leader) else { return Attempt::NotYet };
         let command = command.clone();
         let ask = asks::encode(&Ask::Propose { command, reach: Reach::Leader });
-        forwarded(self.links.call(addr, Purpose::Door, ask, FORWARDED).await)
+        let answer = self.links.call(addr, Purpose::Door, ask, FORWARDED);
+        let mut status = self.raft.status();
+        let deposed = async move {
+            let other = |now: &raft::Status| now.leader.is_some_and(|now| now != leader);
+            let _ = status.wait_for(other).await;
+            sleep(LAST_WORD).await;
+        };
+        tokio::select! {
+            answer = answer => forwarded(answer),
+            () = deposed => Attempt::Failed(ProposeError::Unknown(format!(
+                "server {leader} was asked and does not lead any more"
+            ))),
+        }
     }
 
-    async fn confirm_here(&self, pulses: Vec<Pulse>) -> Option<Confirmed> {
-        let index = self.raft.read_index().await.ok()?;
-        let verdicts = if pulses.is_empty() { Vec::new() } else { self.duties.renew(&pulses)? };
-        Some(Confirmed { index, verdicts })
+    async fn confirm_here(&self, pulses: Vec<Pulse>) -> Result<Confirmed, Unconfirmed> {
+        let index = self.raft.read_index().await.map_err(|error| match error {
+            raft::ReadIndexError::NoQuorum => Unconfirmed::NoQuorum,
+            raft::ReadIndexError::NotLeader { .. } | raft::ReadIndexError::Stopped(_) => {
+                Unconfirmed::NotYet
+            }
+        })?;
+        let verdicts = if pulses.is_empty() {
+            Vec::new()
+        } else {
+            self.duties.renew(&pulses).ok_or(Unconfirmed::NotYet)?
+        };
+        Ok(Confirmed { index, verdicts })
     }
 
-    async fn confirm_once(&self, pulses: Vec<Pulse>) -> Option<Confirmed> {
-        let leader = self.raft.status().borrow().leader?;
+    async fn confirm_once(&self, pulses: Vec<Pulse>) -> Result<Confirmed, Unconfirmed> {
+        let leader = self.raft.status().borrow().leader.ok_or(Unconfirmed::NotYet)?;
         if leader == self.me.node {
             return self.confirm_here(pulses).await;
         }
-        let addr = self.roster.addr(leader)?;
+        let addr = self.roster.addr(leader).ok_or(Unconfirmed::NotYet)?;
         let ask = asks::encode(&Ask::Confirm { pulses, reach: Reach::Leader });
-        let answer = self.links.call(addr, Purpose::Door, ask, CONFIRM).await.ok()?;
-        match asks::decode(&answer).ok()? {
-            Reply::Confirmed(confirmed) => Some(confirmed),
-            _ => None,
+        asks::confirmed(self.links.call(addr, Purpose::Door, ask, CONFIRM).await)
+    }
+
+    async fn confirm_with(
+        &self,
+        pulses: Vec<Pulse>,
+        haste: Haste,
+    ) -> Result<Confirmed, Unconfirmed> {
+        // The leader's Raft merges reads by itself.
+        if pulses.is_empty() && self.raft.status().borrow().leads() {
+            return self.confirm_here(pulses).await;
         }
+        self.confirms.get().ok_or(Unconfirmed::NotYet)?.ask(pulses, haste).await
     }
 
     /// Time since the leader, or without one any server, was heard of; none if never since the
     /// start: what Raft remembers from before is no leader that is heard of.
     fn heard_of_leader(&self, status: &raft::Status) -> Option<Duration> {
         if status.leader == Some(self.me.node) {
-            return Some(quorum_silence(status.voters.len(), status.quorum_acked));
+            return Some(doubt(status.quorum_silence(Instant::now())));
         }
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let last = match status.leader {
@@ -322,6 +357,7 @@ impl Server {
             voters: standing.voters,
             last_contact: standing.last_contact,
             applied: self.replica.snapshot().applied(),
+            path: Vec::new(),
         }
     }
 
@@ -363,12 +399,9 @@ impl Way for Server {
         }
     }
 
-    async fn confirm(&self, pulses: Vec<Pulse>) -> Option<Confirmed> {
-        // The leader's Raft merges reads by itself.
-        if pulses.is_empty() && self.raft.status().borrow().leads() {
-            return self.confirm_here(pulses).await;
-        }
-        self.confirms.get()?.ask(pulses).await
+    async fn confirm(&self, pulses: Vec<Pulse>) -> Result<Confirmed, Unconfirmed> {
+        let haste = if pulses.is_empty() { Haste::Now } else { Haste::Merged };
+        self.confirm_with(pulses, haste).await
     }
 }
 
@@ -388,11 +421,7 @@ pub(super) fn forwarded(answer: Result<Bytes, CallError>) -> Attempt {
     }
 }
 
-/// How long a leader has not heard from a quorum; zero while that is no reason for doubt. One that
-/// votes alone is its own quorum, and nobody ever answers it.
-pub(super) fn quorum_silence(voters: usize, acked: Option<Duration>) -> Duration {
-    match acked {
-        Some(acked) if voters > 1 && acked > LEADERLESS => acked,
-        _ => Duration::ZERO,
-    }
+/// A quorum's silence, as far as it is a reason to doubt the leader.
+pub(super) fn doubt(silence: Duration) -> Duration {
+    if silence > LEADERLESS { silence } else { Duration::ZERO }
 }

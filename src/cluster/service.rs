@@ -93,7 +93,9 @@ impl ServerDuties {
         let (subject, stop) = (server.clone(), shutdown.clone());
         tasks.spawn("raft ended", async move {
             if stop.or(ended(&subject)).await.is_some() {
-                say(&board, ENDED);
+                // The cluster's level, or the log.
+                let outdated = subject.raft.outdated();
+                say(&board, outdated.as_deref().unwrap_or(ENDED));
                 stop.begin();
             }
         });

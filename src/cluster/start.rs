@@ -18,16 +18,17 @@ use super::asks::Introduction;
 use super::badge::Badge;
 use super::carrier::Carrier;
 use super::config::{Config, RoleWish};
-use super::desk::{Desk, services};
+use super::desk::{Desk, Place, services};
 use super::edge::Edge;
 use super::entrance::{Rejection, look};
-use super::follow::Follower;
+use super::follow::{Follower, Me};
 use super::founding::{Candidate, Decision, Met, decide};
 use super::joining::ask_in;
 use super::ledger::Ledger;
 use super::papers::Papers;
 use super::patience;
 use super::readmission::Readmission;
+use super::relay::Relay;
 use super::renewal::Renewal;
 use super::roster::Roster;
 use super::server::{Parts, Server};
@@ -80,7 +81,7 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
         listening: closing.child(),
         closing,
     };
-    if arrival.config.may_serve() {
+    if arrival.config.may_serve() || arrival.config.follows_as() == Role::Relay {
         arrival.listen()?;
     }
     arrival.take_place(papers, writer).await?;
@@ -118,7 +119,7 @@ impl Arrival {
         self.desk.introduce(|introduction| introduction.addr = self.config.advertise);
         let followers = self.metrics.register(
             "cluster_followers",
-            "Agents that follow this server's changes",
+            "Agents that follow this agent's changes",
             Gauge::default(),
         );
         let services = services(&self.desk, &self.badge, &self.replica, followers);
@@ -172,7 +173,7 @@ impl Arrival {
     }
 
     async fn arrive(self, mut papers: Option<Papers>, writer: Writer) -> Result<(), ClusterError> {
-        if let Some(me) = self.badge.me().filter(|me| me.role.follows()) {
+        if let Some(me) = self.badge.me().filter(|me| me.role == self.config.follows_as()) {
             let admission = self.follower()?;
             self.follow(me.id, admission, writer);
             return Ok(());
@@ -195,7 +196,7 @@ impl Arrival {
                     "cluster.join names no other agent".to_owned()
                 }
                 (Decision::Join(addr, member), Some(papers)) if self.serves(papers, &member) => {
-                    match self.join(papers, addr).await? {
+                    match self.join(papers, addr, &member).await? {
                         Ok(me) => {
                             let (ledger, ready) = self.open_log(papers, me).await?;
                             return self.serve(me, ledger, ready, writer).await;
@@ -203,9 +204,9 @@ impl Arrival {
                         Err(why) => why,
                     }
                 }
-                (Decision::Join(addr, _), _) => {
+                (Decision::Join(addr, member), _) => {
                     let admission = self.follower()?;
-                    match ask_in(&self.badge, &self.links, addr, &admission).await {
+                    match self.ask_in(addr, &member, &admission).await {
                         Ok(admitted) => {
                             self.follow(admitted.node, admission, writer);
                             return Ok(());
@@ -247,7 +248,7 @@ impl Arrival {
     /// This agent as one that follows.
     fn follower(&self) -> Result<Admission, ClusterError> {
         let nonce = self.badge.follower_nonce(self.desk.introduction().run)?;
-        Ok(self.admission(Role::Edge, nonce))
+        Ok(self.admission(self.config.follows_as(), nonce))
     }
 
     fn admission(&self, role: Role, nonce: u128) -> Admission {
@@ -269,9 +270,10 @@ impl Arrival {
         &self,
         papers: &mut Papers,
         addr: SocketAddr,
+        member: &Introduction,
     ) -> Result<Result<Admitted, String>, ClusterError> {
         let admission = self.admission(Role::Server, papers.nonce()?);
-        match ask_in(&self.badge, &self.links, addr, &admission).await {
+        match self.ask_in(addr, member, &admission).await {
             Ok(admitted) => {
                 papers.admit(admitted)?;
                 Ok(Ok(admitted))
@@ -280,17 +282,36 @@ impl Arrival {
         }
     }
 
+    /// Asks `member` at `addr`, and the servers that it knows if that one lets nobody in.
+    async fn ask_in(
+        &self,
+        addr: SocketAddr,
+        member: &Introduction,
+        admission: &Admission,
+    ) -> Result<Admitted, Rejection> {
+        let mut asked = ask_in(&self.badge, &self.links, addr, admission).await;
+        for (_, addr) in &member.others {
+            if !matches!(asked, Err(Rejection::NotYet(_))) {
+                break;
+            }
+            asked = ask_in(&self.badge, &self.links, *addr, admission).await;
+        }
+        asked
+    }
+
     async fn open_log(
         &self,
         papers: &Papers,
         me: Admitted,
     ) -> Result<(Ledger, raft::Ready), ClusterError> {
-        let (pace, sizes) = (self.config.pace, self.config.sizes);
+        let (pace, sizes, level) = (self.config.pace, self.config.sizes, self.config.level);
         let shape = |config: &mut raft::Config| {
             config.heartbeat = pace.heartbeat;
             config.sizes = sizes;
             config.election_min = pace.election_min;
             config.election_max = pace.election_max;
+            config.proposal_timeout = pace.patience();
+            config.level = level;
         };
         papers.open(me, shape).await
     }
@@ -318,9 +339,10 @@ impl Arrival {
             roster,
             links: self.links.clone(),
             introduction: self.desk.introduction(),
+            metrics: self.metrics.clone(),
         };
         let server = Server::start(parts, &self.life);
-        if self.desk.server.set(server.clone()).is_err() {
+        if self.desk.place.set(Place::Server(server.clone())).is_err() {
             return Err(ClusterError::Founding("the place is taken twice".to_owned()));
         }
         if me.founder && !self.replica.snapshot().is_founded() {
@@ -365,16 +387,28 @@ impl Arrival {
     fn follow(self, id: NodeId, admission: Admission, mut writer: Writer) {
         // What was begun as a server's state holds nothing yet; an edge's keeps no history.
         writer.install(State::new(Part::Shared));
-        self.listening.begin();
-        let follower =
-            Follower::new(self.life.clone(), self.config.join.clone(), self.links.clone(), writer);
+        let me = Arc::new(Me::new(id, admission.role, admission.level));
+        let relays = me.role == Role::Relay;
+        if !relays {
+            writer.keep_no_tail();
+            self.listening.begin();
+        }
+        let (life, links) = (self.life.clone(), self.links.clone());
+        let follower = Follower::new(life, self.config.join.clone(), me.clone(), links, writer);
         let edge = Edge::start(
-            id,
+            me,
             self.replica.clone(),
             self.links.clone(),
             follower.upstream(),
             &self.life,
         );
+        if relays {
+            let (edge, replica) = (edge.clone(), self.replica.clone());
+            let introduction = self.desk.introduction();
+            // It is set once.
+            let _ =
+                self.desk.place.set(Place::Relay(Arc::new(Relay { edge, replica, introduction })));
+        }
         self.threshold.open(Door::Edge(edge.clone()));
         self.life.board.clear(SUBJECT);
         let Life { tasks, shutdown, .. } = self.life.clone();

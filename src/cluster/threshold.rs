@@ -23,7 +23,7 @@ impl Threshold {
     pub fn new(config: &Config, metrics: &Metrics) -> Threshold {
         Threshold {
             door: OnceLock::new(),
-            hoped: if config.may_serve() { Role::Server } else { Role::Edge },
+            hoped: if config.may_serve() { Role::Server } else { config.follows_as() },
             since: Instant::now(),
             proposals: metrics.register(
                 "cluster_proposals",

@@ -170,7 +170,7 @@ async fn fresh(
     let read = timeout(hold, cluster.read(Consistency::Linearizable)).await;
     match read.unwrap_or(Err(ReadError::NoLeader)) {
         Ok(state) => Ok((state, true)),
-        Err(ReadError::NoLeader) if falls_back => {
+        Err(ReadError::NoLeader | ReadError::NoQuorum) if falls_back => {
             Ok((cluster.read(Consistency::Local).await?, false))
         }
         Err(error) => Err(error.into()),

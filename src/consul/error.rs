@@ -59,12 +59,17 @@ impl Failure {
 
 /// The text that every client knows.
 pub const NO_LEADER: &str = "No cluster leader";
+/// The same, with the reason: clients look for the words above.
+pub const NO_QUORUM: &str = "No cluster leader: no quorum";
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Failure {
         match error {
             ReadError::NoLeader => Failure::internal(NO_LEADER),
-            ReadError::NotSynced | ReadError::Stopped(_) => Failure::internal(error.to_string()),
+            ReadError::NoQuorum => Failure::internal(NO_QUORUM),
+            ReadError::NotSynced | ReadError::Stopped(_) | ReadError::Outdated(_) => {
+                Failure::internal(error.to_string())
+            }
         }
     }
 }
@@ -73,6 +78,7 @@ impl From<ProposeError> for Failure {
     fn from(error: ProposeError) -> Failure {
         match error {
             ProposeError::NoLeader => Failure::internal(NO_LEADER),
+            ProposeError::NoQuorum => Failure::internal(NO_QUORUM),
             ProposeError::Busy(_) => Failure::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
             ProposeError::TooLarge { .. } => {
                 Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
@@ -80,7 +86,8 @@ impl From<ProposeError> for Failure {
             ProposeError::NotSynced
             | ProposeError::Unknown(_)
             | ProposeError::Stopped(_)
-            | ProposeError::NoSpace => Failure::internal(error.to_string()),
+            | ProposeError::NoSpace
+            | ProposeError::Outdated(_) => Failure::internal(error.to_string()),
         }
     }
 }

@@ -80,8 +80,8 @@ impl From<ReadError> for Failure {
         Failure::new(
             Code::Unavailable,
             match error {
-                ReadError::NoLeader => "etcdserver: request timed out",
-                ReadError::NotSynced => "etcdserver: no leader",
+                ReadError::NoLeader | ReadError::NoQuorum => "etcdserver: request timed out",
+                ReadError::NotSynced | ReadError::Outdated(_) => "etcdserver: no leader",
                 ReadError::Stopped(_) => "etcdserver: server stopped",
             },
         )
@@ -94,7 +94,10 @@ impl From<ProposeError> for Failure {
             ProposeError::NoLeader => {
                 Failure::new(Code::DeadlineExceeded, "context deadline exceeded")
             }
-            ProposeError::NotSynced => Failure::new(Code::Unavailable, "etcdserver: no leader"),
+            // A client may try these again elsewhere: nothing was appended.
+            ProposeError::NotSynced | ProposeError::NoQuorum | ProposeError::Outdated(_) => {
+                Failure::new(Code::Unavailable, "etcdserver: no leader")
+            }
             ProposeError::Busy(_) => {
                 Failure::new(Code::ResourceExhausted, "etcdserver: too many requests")
             }

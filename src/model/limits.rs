@@ -65,6 +65,8 @@ pub const PEER_CONNECT: Duration = Duration::from_secs(1);
 pub const PEER_HELLO: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Relays between a server and an agent that follows, at most.
+pub const RELAY_DEPTH: usize = 3;
 /// Servers of one cluster.
 pub const SERVERS: usize = 64;
 /// Reads and heartbeats gathered into one message to the leader.

@@ -89,7 +89,10 @@ impl Presence {
             loop {
                 match self.wish(Wish::Withdraw).await {
                     Err(PresenceError::Cluster(
-                        ProposeError::NoLeader | ProposeError::Busy(_) | ProposeError::NoSpace,
+                        ProposeError::NoLeader
+                        | ProposeError::NoQuorum
+                        | ProposeError::Busy(_)
+                        | ProposeError::NoSpace,
                     )) => {
                         tokio::time::sleep(backoff.next_delay()).await;
                     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::{NodeId, limits};
+use crate::state::LEVEL;
 
 use super::mark::{LogMark, Marker};
 
@@ -51,6 +52,8 @@ pub struct Config {
     pub election_max: Duration,
     /// How long a proposal may take before its outcome is unknown.
     pub proposal_timeout: Duration,
+    /// The level of `apply` that this server speaks at most: beyond it, it stops.
+    pub level: u32,
 }
 
 impl Config {
@@ -65,6 +68,7 @@ impl Config {
             election_min: Duration::from_millis(350),
             election_max: Duration::from_millis(650),
             proposal_timeout: Duration::from_millis(2300),
+            level: LEVEL,
         }
     }
 }

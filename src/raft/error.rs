@@ -25,6 +25,8 @@ pub enum OpenError {
     /// What this server has promised to hold is gone: it must not vote under its id any more.
     #[error("the log in {} ends at {last}, but had reached {known}: it was lost", dir.display())]
     LogLost { dir: PathBuf, last: String, known: u64 },
+    #[error("{0}")]
+    Outdated(String),
     #[error("raft: {0}")]
     Raft(String),
 }
@@ -42,6 +44,9 @@ pub enum ProposeError {
     /// Never appended. None: no leader is known.
     #[error("this server does not lead")]
     NotLeader { leader: Option<NodeId> },
+    /// Never appended: it leads, but no quorum answers it.
+    #[error("no quorum answers this leader")]
+    NoQuorum,
     /// Never appended: too many are under way.
     #[error("too many proposals under way, at most {0} may be")]
     Busy(usize),

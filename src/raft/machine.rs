@@ -12,6 +12,7 @@ use crate::replica::Writer;
 use crate::state::State;
 use crate::telemetry::{Counter, Metrics};
 
+use super::ceiling::Ceiling;
 use super::clock::ClusterClock;
 use super::shelf::{Kept, Shelf};
 use super::types::{
@@ -34,6 +35,7 @@ pub(super) struct Machine {
     shelf: Shelf,
     clock: Arc<ClusterClock>,
     installed: Counter,
+    ceiling: Arc<Ceiling>,
 }
 
 impl Machine {
@@ -42,6 +44,7 @@ impl Machine {
         shelf: Shelf,
         clock: Arc<ClusterClock>,
         metrics: &Metrics,
+        ceiling: Arc<Ceiling>,
     ) -> Machine {
         let installed = metrics.register(
             "raft_snapshots_installed",
@@ -49,7 +52,7 @@ impl Machine {
             Counter::default(),
         );
         let membership = StoredMembership::default();
-        Machine { writer, last: None, membership, shelf, clock, installed }
+        Machine { writer, last: None, membership, shelf, clock, installed, ceiling }
     }
 
     #[cfg(test)]
@@ -72,7 +75,9 @@ impl Machine {
                     let why = format!("entry {} of the log cannot be read: {error}", at.index);
                     io::Error::new(io::ErrorKind::InvalidData, why)
                 })?;
-                Reply(Some(self.writer.apply(at, &proposal)))
+                let outcome = self.writer.apply(at, &proposal);
+                self.ceiling.check(self.writer.state())?;
+                Reply(Some(outcome))
             }
             EntryPayload::Blank => {
                 self.writer.blank(at);
@@ -141,10 +146,12 @@ impl RaftStateMachine<Types> for Machine {
         let state = match parcel {
             Parcel::Kept(kept) => {
                 let state = kept.read()?;
+                self.ceiling.check(&state)?;
                 self.shelf.save(meta, &state)?;
                 state
             }
             Parcel::Arrived(id, state) => {
+                self.ceiling.check(&state)?;
                 self.shelf.adopt(&id, meta)?;
                 *state
             }

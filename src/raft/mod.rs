@@ -5,6 +5,7 @@
 //! disk stops the node, and nothing is acknowledged after it.
 
 mod aside;
+mod ceiling;
 mod clock;
 mod codec;
 mod config;

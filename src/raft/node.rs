@@ -11,7 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
 use openraft::{ChangeMembers, EmptyNode, ReadPolicy};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::lifecycle::aside;
 use crate::model::{Applied, NodeId, Stamp, limits};
@@ -19,6 +19,7 @@ use crate::replica::Writer;
 use crate::state::{Command, Outcome};
 use crate::telemetry::{Gauge, Metrics};
 
+use super::ceiling::Ceiling;
 use super::clock::ClusterClock;
 use super::config::Config;
 use super::disk::{Disk, RealDisk};
@@ -62,7 +63,9 @@ impl Ready {
         let clock = Arc::new(ClusterClock::default());
         let replica = writer.replica();
         let shelf = opened.snapshots.clone();
-        let machine = Machine::new(writer, shelf.clone(), clock.clone(), metrics);
+        let ceiling = Arc::new(Ceiling::new(config.level));
+        let (bound, marks) = (ceiling.clone(), clock.clone());
+        let machine = Machine::new(writer, shelf.clone(), marks, metrics, bound);
         let acknowledged = Arc::new(Acknowledged::default());
         let network =
             Network::new(transport.clone(), acknowledged.clone(), config.sizes.snapshot_chunk);
@@ -70,7 +73,10 @@ impl Ready {
         let log = opened.log.clone();
         let core = Core::new(config.id.0, Arc::new(settings), network, log.clone(), machine)
             .await
-            .map_err(|error| OpenError::Raft(error.to_string()))?;
+            .map_err(|error| match ceiling.outdated() {
+                Some(why) => OpenError::Outdated(why),
+                None => OpenError::Raft(error.to_string()),
+            })?;
         let status = statuses(&core, &replica, Gauges::new(metrics));
         Upkeep {
             core: core.clone(),
@@ -94,9 +100,10 @@ impl Ready {
             pressure: opened.pressure.clone(),
             room: Arc::new(Semaphore::new(limits::PROPOSALS_IN_FLIGHT)),
             within: config.proposal_timeout,
+            lost_after: config.election_max * 2,
         };
         let inbox = Inbox::new(core.clone(), opened);
-        let inner = Inner { config, core, proposer, inbox, acknowledged, log, status };
+        let inner = Inner { config, core, proposer, inbox, acknowledged, log, status, ceiling };
         let raft = Raft { inner: Arc::new(inner) };
         raft.lead_if_alone().await?;
         Ok(raft)
@@ -111,6 +118,7 @@ struct Inner {
     acknowledged: Arc<Acknowledged>,
     log: LogStore,
     status: watch::Receiver<Status>,
+    ceiling: Arc<Ceiling>,
 }
 
 impl fmt::Debug for Raft {
@@ -196,6 +204,9 @@ impl Raft {
     /// An index that covers everything acknowledged before the call, as a quorum has confirmed
     /// since the call that this server leads. Calls that come together share one round.
     pub async fn read_index(&self) -> Result<u64, ReadIndexError> {
+        if self.is_unanswered(self.inner.config.election_max * 2) {
+            return Err(ReadIndexError::NoQuorum);
+        }
         let linearizer = self.inner.core.get_read_linearizer(ReadPolicy::ReadIndex);
         match timeout(self.inner.config.proposal_timeout, linearizer).await {
             Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
@@ -203,10 +214,20 @@ impl Raft {
                 Err(ReadIndexError::NotLeader { leader: forward.leader_id.map(NodeId) })
             }
             Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) | Err(_) => {
-                Err(ReadIndexError::NoQuorum)
+                let status = self.inner.status.borrow();
+                match status.leader {
+                    Some(leader) if leader == self.id() => Err(ReadIndexError::NoQuorum),
+                    leader => Err(ReadIndexError::NotLeader { leader }),
+                }
             }
             Ok(Err(RaftError::Fatal(fatal))) => Err(ReadIndexError::Stopped(fatal.to_string())),
         }
+    }
+
+    /// It leads, but no quorum has answered it for longer than that.
+    fn is_unanswered(&self, within: Duration) -> bool {
+        let status = self.inner.status.borrow();
+        status.leads() && status.quorum_silence(Instant::now()) > within
     }
 
     /// Lets a server have the log without a vote. Returns when that is committed, not when the
@@ -287,6 +308,11 @@ impl Raft {
         self.inner.status.clone()
     }
 
+    /// Why this server must not go on: the cluster is at a level that its release does not speak.
+    pub fn outdated(&self) -> Option<String> {
+        self.inner.ceiling.outdated()
+    }
+
     /// Answers a message of another server. The future is to be polled once before the next
     /// message of the same server is looked at.
     pub fn handle(&self, body: &Bytes) -> impl Future<Output = Bytes> + Send + use<> {
@@ -338,6 +364,9 @@ fn settings(config: &Config) -> Result<openraft::Config, OpenError> {
         election_timeout_min: ms(config.election_min),
         election_timeout_max: ms(config.election_max),
         enable_pre_vote: Some(true),
+        // A leader that is heard but hears nobody would keep the others from electing another:
+        // once no quorum answers it, it is silent for long enough for an election.
+        quorum_loss_probe_interval: Some(ms(config.election_max * 4)),
         // A leader whose disk lost what followers had could write another entry in its place, were
         // it to lead on in the same term.
         enable_leader_restore: Some(false),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, RaftError};
 use tokio::sync::Semaphore;
@@ -20,7 +21,7 @@ use super::wal::Pressure;
 
 /// How long a leader that was just elected may refuse before it is believed.
 const JUST_ELECTED: Duration = Duration::from_secs(1);
-const RETRY: Duration = Duration::from_millis(2);
+const RETRY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(20));
 
 pub(super) struct Proposer {
     pub(super) core: Core,
@@ -29,6 +30,8 @@ pub(super) struct Proposer {
     pub(super) pressure: Arc<Pressure>,
     pub(super) room: Arc<Semaphore>,
     pub(super) within: Duration,
+    /// A leader that no quorum has answered for this long need not be waited for.
+    pub(super) lost_after: Duration,
 }
 
 impl Proposer {
@@ -39,6 +42,7 @@ impl Proposer {
         let busy = |_| ProposeError::Busy(limits::PROPOSALS_IN_FLIGHT);
         let _permit = self.room.try_acquire().map_err(busy)?;
         let started = Instant::now();
+        let mut pause = RETRY.0;
         let mut proposal = Proposal { stamp: self.replica.snapshot().stamp(), command };
         loop {
             let term = self.leading()?;
@@ -52,10 +56,14 @@ impl Proposer {
                 return Err(ProposeError::DiskFull);
             }
             match self.write(logged, started + self.within).await {
-                Err(Refusal::JustElected) if started.elapsed() < JUST_ELECTED => {
-                    sleep(RETRY).await;
+                Err(Refusal::Unanswered) if started.elapsed() < JUST_ELECTED && !self.is_lost() => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY.1);
                 }
-                Err(Refusal::JustElected) => return Err(ProposeError::NotLeader { leader: None }),
+                Err(Refusal::Unanswered) => {
+                    self.leading()?;
+                    return Err(ProposeError::NoQuorum);
+                }
                 Err(Refusal::Other(error)) => return Err(error),
                 Ok(done) => return Ok(done),
             }
@@ -82,6 +90,13 @@ impl Proposer {
             return Ok(server.vote.leader_id().term);
         }
         Err(ProposeError::NotLeader { leader: server.current_leader.map(NodeId) })
+    }
+
+    /// A quorum has answered this leader once, and has not for long.
+    fn is_lost(&self) -> bool {
+        let metrics = self.core.data_metrics();
+        let data = metrics.borrow_watched();
+        data.last_quorum_acked.as_deref().is_some_and(|acked| acked.elapsed() > self.lost_after)
     }
 
     async fn write(
@@ -112,16 +127,17 @@ impl Proposer {
     }
 
     /// What was forwarded was never appended. Right after an election openraft knows no leader
-    /// until a quorum has answered this one: it is worth asking again.
+    /// until a quorum has answered this one: it is worth asking again, unless none does any more.
     fn refusal(&self, forward: &ForwardToLeader<Types>) -> Refusal {
         match (forward.leader_id, forward.reason) {
-            (None, ForwardReason::LeaseExpired) => Refusal::JustElected,
+            (None, ForwardReason::LeaseExpired) => Refusal::Unanswered,
             (leader, _) => Refusal::Other(ProposeError::NotLeader { leader: leader.map(NodeId) }),
         }
     }
 }
 
 enum Refusal {
-    JustElected,
+    /// It leads, but no quorum has answered it lately.
+    Unanswered,
     Other(ProposeError),
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use openraft::alias::InstantOf;
 use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
-use openraft::{Instant, ServerState};
+use openraft::{Instant as _, ServerState};
+use tokio::time::Instant;
 
 use crate::model::{Applied, NodeId};
 
@@ -40,13 +40,22 @@ pub struct Status {
     pub synced: bool,
     /// On the leader, the index up to which each other server is known to have the log.
     pub matched: BTreeMap<NodeId, Option<u64>>,
-    /// On the leader, the time since a quorum last answered it.
-    pub quorum_acked: Option<Duration>,
+    /// On the leader, when it sent what a quorum last answered.
+    pub quorum_acked: Option<Instant>,
 }
 
 impl Status {
     pub fn leads(&self) -> bool {
         self.role == Role::Leader
+    }
+
+    /// On the leader, the time since a quorum last answered it; zero where it votes alone, which
+    /// nobody ever answers, and where none has answered yet.
+    pub fn quorum_silence(&self, now: Instant) -> Duration {
+        match self.quorum_acked {
+            Some(acked) if self.voters.len() > 1 => now.saturating_duration_since(acked),
+            _ => Duration::ZERO,
+        }
     }
 
     /// On the leader, the other voter that has most of the log.
@@ -63,17 +72,13 @@ impl Status {
         heirs.into_iter().map(|(_, id)| id).collect()
     }
 
-    pub(super) fn of(
-        server: &RaftServerMetrics<Types>,
-        data: &RaftDataMetrics<Types>,
-        now: InstantOf<Types>,
-    ) -> Status {
+    pub(super) fn of(server: &RaftServerMetrics<Types>, data: &RaftDataMetrics<Types>) -> Status {
         let membership = server.membership_config.membership();
         let position = |id: &Option<LogId>| id.as_ref().map(applied);
         let id = NodeId(server.id);
         let matched = data.replication.iter().flatten();
         let matched = matched.map(|(id, at)| (NodeId(*id), at.as_ref().map(|at| at.index)));
-        let acked = data.last_quorum_acked.as_deref();
+        let (now, acked) = (Instant::now(), data.last_quorum_acked.as_deref());
         Status {
             id,
             term: server.vote.leader_id().term,
@@ -86,7 +91,7 @@ impl Status {
             applied: position(&data.last_applied),
             synced: false,
             matched: matched.filter(|(other, _)| *other != id).collect(),
-            quorum_acked: acked.map(|acked| now.saturating_duration_since(*acked)),
+            quorum_acked: acked.map(|acked| now.checked_sub(acked.elapsed()).unwrap_or(now)),
         }
     }
 }

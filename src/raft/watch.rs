@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::type_config::TypeConfigExt;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -12,7 +11,6 @@ use crate::telemetry::{Gauge, Metrics};
 
 use super::node::Core;
 use super::status::{Role, Status};
-use super::types::Types;
 
 /// Under load openraft's figures change with every batch; readers of the status need not.
 const PACE: Duration = Duration::from_millis(10);
@@ -53,7 +51,7 @@ pub(super) fn statuses(core: &Core, replica: &Replica, gauges: Gauges) -> watch:
     let mut synced = replica.snapshot().applied().index > 0;
     let mut look = move || {
         let (server, data) = (server.borrow_watched().clone(), data.borrow_watched().clone());
-        let mut status = Status::of(&server, &data, Types::now());
+        let mut status = Status::of(&server, &data);
         let caught_up = status.committed.is_some_and(|committed| {
             committed.index > 0 && replica.snapshot().applied().index >= committed.index
         });

@@ -21,6 +21,11 @@ impl Published {
         Published { changes, encoded: OnceLock::new() }
     }
 
+    /// Changes that came in the form in which they travel on.
+    pub(super) fn received(changes: Changes, encoded: Bytes) -> Published {
+        Published { changes, encoded: OnceLock::from(encoded) }
+    }
+
     /// The changes in the form in which they travel to followers (postcard), without what never
     /// leaves servers.
     pub fn encoded(&self) -> &Bytes {

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::model::Applied;
@@ -47,6 +48,7 @@ pub struct Writer {
     pending: Vec<Arc<Published>>,
     /// What the pending changes touched.
     touched: BTreeSet<Topic>,
+    keeps_tail: bool,
 }
 
 /// An empty state with its writer and its readers.
@@ -60,7 +62,8 @@ pub fn new(part: Part) -> (Writer, Replica) {
         checkpoint: watch::Sender::new(None),
     });
     let (pending, touched) = (Vec::new(), BTreeSet::new());
-    (Writer { state, shared: shared.clone(), pending, touched }, Replica { shared })
+    let writer = Writer { state, shared: shared.clone(), pending, touched, keeps_tail: true };
+    (writer, Replica { shared })
 }
 
 impl Replica {
@@ -148,6 +151,17 @@ impl Writer {
         self.shared.root.store(Arc::new(self.state.clone()));
     }
 
+    /// The same, with the bytes in which they came: they travel on in these.
+    pub fn absorb_encoded(&mut self, changes: Changes, encoded: Bytes) {
+        self.touched.extend(self.state.absorb(&changes));
+        self.pending.push(Arc::new(Published::received(changes, encoded)));
+    }
+
+    /// Nobody follows this replica: no change is kept for those who lag.
+    pub fn keep_no_tail(&mut self) {
+        self.keeps_tail = false;
+    }
+
     /// Shows readers all that was taken in since the last call, and wakes who asked for it.
     pub fn publish(&mut self) {
         if self.pending.is_empty() {
@@ -161,7 +175,9 @@ impl Writer {
             return self.install(self.state.clone());
         }
         self.shared.root.store(Arc::new(self.state.clone()));
-        self.shared.feed.push(&pending);
+        if self.keeps_tail {
+            self.shared.feed.push(&pending);
+        }
         self.shared.applied.send_replace(self.state.applied());
         self.shared.topics.wake(std::mem::take(&mut self.touched));
     }

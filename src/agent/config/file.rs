@@ -34,6 +34,7 @@ pub enum RoleSetting {
     Auto,
     Server,
     Edge,
+    Relay,
 }
 
 impl RoleSetting {
@@ -42,6 +43,7 @@ impl RoleSetting {
             RoleSetting::Auto => RoleWish::Auto,
             RoleSetting::Server => RoleWish::Server,
             RoleSetting::Edge => RoleWish::Edge,
+            RoleSetting::Relay => RoleWish::Relay,
         }
     }
 }

@@ -143,8 +143,9 @@ fn members(
              with a data_dir it founds a cluster",
         ));
     }
-    if role == RoleWish::Edge && join.is_empty() {
-        return Err(ConfigError::setting("cluster.join", "an edge needs a server to join"));
+    if matches!(role, RoleWish::Edge | RoleWish::Relay) && join.is_empty() {
+        let why = "an edge or a relay needs another agent to join";
+        return Err(ConfigError::setting("cluster.join", why));
     }
     let default = Settings::default();
     let voters = section.voters.unwrap_or(default.voters);

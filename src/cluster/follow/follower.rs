@@ -1,7 +1,8 @@
-//! An edge's side of the stream: keeps one server followed, and moves on when it goes silent.
+//! The following side of the stream: keeps one agent followed, and moves on when it goes silent.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,19 +14,24 @@ use crate::model::Role;
 use crate::net::peer::{Links, Purpose, Pushed};
 use crate::replica::Writer;
 
-use super::choice::{Candidate, order};
-use super::intake::Intake;
+use super::choice::{Candidate, Rank, order, rank, unfit};
+use super::intake::{Intake, Unfit};
+use super::me::Me;
 use super::wire::Pulse;
 
-/// A server that pushed nothing for this long is dead: it pulses five times a second.
+/// Who pushed nothing for this long is dead: pulses come five times a second.
 const SILENCE: Duration = Duration::from_secs(1);
-/// A server that has lost its leader for this long is left, if others may know more.
+/// Who has lost the leader for this long is left, if others may know more.
 const LEADERLESS: Duration = Duration::from_secs(3);
 /// But not more often than this.
 const RESTLESS: Duration = Duration::from_secs(15);
+/// The followers of one that died do not all come at once.
+const JITTER: Duration = Duration::from_millis(150);
+/// How long an agent that has become too old for its cluster waits before it looks again.
+const OUTDATED: Duration = Duration::from_secs(60);
 const SUBJECT: &str = "cluster/upstream";
 
-/// The server that is followed, and what it last said.
+/// The agent that is followed, and what it last said.
 #[derive(Debug, Clone)]
 pub(in crate::cluster) struct Upstream {
     pub addr: SocketAddr,
@@ -33,32 +39,51 @@ pub(in crate::cluster) struct Upstream {
     pub heard: Instant,
     /// It is not followed any more, and nobody else is yet.
     pub lost: bool,
+    /// How many were lost so far: what one of them was asked may never be answered.
+    pub losses: u64,
 }
 
 pub(in crate::cluster) struct Follower {
     pub life: Life,
     pub join: Vec<String>,
+    me: Arc<Me>,
     links: Links,
     intake: Intake,
     upstream: watch::Sender<Option<Upstream>>,
-    /// Servers that were tried in vain since the last success.
+    /// Those that were tried in vain since the last success.
     failed: BTreeSet<SocketAddr>,
     /// How far the present upstream was when its stream began.
     begun_at: Option<u64>,
     moved: Option<Instant>,
+    losses: u64,
+    /// The leader was left alone once, for those who have less to do.
+    spared: bool,
+    /// The present upstream is well, and left all the same.
+    leaving: bool,
 }
 
 impl Follower {
-    pub fn new(life: Life, join: Vec<String>, links: Links, writer: Writer) -> Follower {
+    pub fn new(
+        life: Life,
+        join: Vec<String>,
+        me: Arc<Me>,
+        links: Links,
+        writer: Writer,
+    ) -> Follower {
+        let intake = Intake::new(writer, me.role == Role::Relay, me.level);
         Follower {
             life,
             join,
+            me,
             links,
-            intake: Intake::new(writer),
+            intake,
             upstream: watch::Sender::new(None),
             failed: BTreeSet::new(),
             begun_at: None,
             moved: None,
+            losses: 0,
+            spared: false,
+            leaving: false,
         }
     }
 
@@ -86,12 +111,9 @@ impl Follower {
                 None => format!("none of {} can be reached", self.join.join(", ")),
             };
             tracing::debug!(upstream = ?next, why, "not following any more");
-            self.life.board.set(SUBJECT, Level::Warning, why);
-            self.upstream.send_modify(|upstream| {
-                if let Some(upstream) = upstream {
-                    upstream.lost = true;
-                }
-            });
+            if !std::mem::take(&mut self.leaving) {
+                self.lose(why).await;
+            }
             match next {
                 // A fresh one is tried at once, the same ones again after a pause.
                 Some(addr) if self.failed.insert(addr) => {}
@@ -103,13 +125,50 @@ impl Follower {
         }
     }
 
+    async fn lose(&mut self, why: String) {
+        let followed = self.upstream.borrow().as_ref().is_some_and(|upstream| !upstream.lost);
+        self.losses += u64::from(followed);
+        self.upstream.send_modify(|upstream| {
+            if let Some(upstream) = upstream {
+                upstream.lost = true;
+                upstream.losses = self.losses;
+            }
+        });
+        if let Some(why) = self.me.outdated() {
+            tracing::error!(%why, "this agent follows no more");
+            self.life.board.set(SUBJECT, Level::Failed, why);
+            sleep(OUTDATED).await;
+            return;
+        }
+        self.life.board.set(SUBJECT, Level::Warning, why);
+        if followed {
+            sleep(JITTER.mul_f64(rand::random_range(0.0..=1.0))).await;
+        }
+    }
+
+    /// Whoever is followed leads, though others have less to do. Found out once: to move with
+    /// every change of the leader would cost more than it spares.
+    async fn spares(&mut self, pulse: &Pulse) -> bool {
+        if self.spared || pulse.leader != Some(pulse.id) {
+            return false;
+        }
+        let mut others = self.members();
+        if others.is_empty() {
+            others = self.newcomers().await;
+        }
+        self.spared = others.iter().filter(|other| !other.failed).count() > 1;
+        self.spared
+    }
+
     fn members(&self) -> Vec<Candidate> {
+        let (me, role) = (self.me.id(), self.me.role);
         let leader = self.upstream.borrow().as_ref().and_then(|upstream| upstream.pulse.leader);
-        let servers = self.intake.state().members().filter(|m| m.role == Role::Server);
-        servers
+        let feeds = |theirs: Role| matches!(theirs, Role::Server | Role::Relay);
+        let members = self.intake.state().members().filter(|m| feeds(m.role) && m.id != me);
+        members
             .map(|member| Candidate {
                 addr: member.peer_addr,
-                leads: leader == Some(member.id),
+                rank: rank(role, member.role, leader == Some(member.id)),
                 failed: self.failed.contains(&member.peer_addr),
             })
             .collect()
@@ -120,13 +179,13 @@ impl Follower {
         for name in &self.join {
             for addr in self.links.resolve(name).await.unwrap_or_default() {
                 let failed = self.failed.contains(&addr);
-                found.push(Candidate { addr, leads: false, failed });
+                found.push(Candidate { addr, rank: Rank::Second, failed });
             }
         }
         found
     }
 
-    /// Follows one server for as long as it goes; says why it ended.
+    /// Follows one agent for as long as it goes; says why it ended.
     async fn session(&mut self, addr: SocketAddr, backoff: &mut Backoff) -> String {
         self.intake.begin();
         self.begun_at = None;
@@ -136,7 +195,7 @@ impl Follower {
         };
         let mut pushed = match self.links.open_stream(addr, Purpose::Follow, ask).await {
             Ok(pushed) => pushed,
-            Err(error) => return format!("the server at {addr} cannot be followed: {error}"),
+            Err(error) => return format!("the agent at {addr} cannot be followed: {error}"),
         };
         loop {
             match self.step(addr, &mut pushed).await {
@@ -145,7 +204,7 @@ impl Follower {
                     backoff.reset();
                     self.failed.clear();
                 }
-                Err(why) => return format!("the server at {addr}: {why}"),
+                Err(why) => return format!("the agent at {addr}: {why}"),
             }
         }
     }
@@ -158,13 +217,26 @@ impl Follower {
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err(format!("silent for {SILENCE:?}")),
         };
-        let taken = self.intake.take(frame).map_err(|unfit| unfit.to_string())?;
+        let taken = self.intake.take(frame).map_err(|unfit| {
+            if let Unfit::Outdated { current, .. } = unfit {
+                self.me.is_beyond(current);
+            }
+            unfit.to_string()
+        })?;
         let Some(pulse) = taken else { return Ok(false) };
         let begun_at = *self.begun_at.get_or_insert(pulse.applied.index);
+        if let Some(why) = unfit(self.me.id(), self.me.role, &pulse.path) {
+            return Err(why);
+        }
+        if self.spares(&pulse).await {
+            self.leaving = true;
+            return Err("it leads, and others have less to do".to_owned());
+        }
         let lost = pulse.last_contact > LEADERLESS && self.members().len() > 1;
         let rested = self.moved.is_none_or(|moved| moved.elapsed() > RESTLESS);
         let heard = Instant::now();
-        self.upstream.send_replace(Some(Upstream { addr, pulse, heard, lost: false }));
+        let losses = self.losses;
+        self.upstream.send_replace(Some(Upstream { addr, pulse, heard, lost: false, losses }));
         if lost && rested {
             self.moved = Some(Instant::now());
             return Err(format!("it has not heard from a leader for {LEADERLESS:?}"));

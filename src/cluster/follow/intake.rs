@@ -1,10 +1,10 @@
 //! Takes a stream's frames into the replica, in order and never backwards. No I/O.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::model::Applied;
+use crate::model::{Applied, limits};
 use crate::replica::Writer;
-use crate::state::{Changes, Part, State};
+use crate::state::{Change, Changes, Decoder, Part, Refusal, State};
 
 use super::wire::{Follow, Frame, Garbled, Pulse};
 
@@ -19,19 +19,28 @@ pub(super) enum Unfit {
     Gap { from: u64, to: u64 },
     #[error("the upstream is at entry {0}, behind this agent")]
     Behind(u64),
+    #[error("it takes no follower: {0}")]
+    Declined(String),
+    /// Nothing of it was taken in.
+    #[error("{}", Refusal::Outdated { spoken: *spoken, current: *current })]
+    Outdated { spoken: u32, current: u32 },
 }
 
 pub(super) struct Intake {
     writer: Writer,
-    /// A snapshot on its way, and the length it will have.
-    arriving: Option<(BytesMut, u64)>,
+    /// A snapshot on its way, and how many bytes of it are missing.
+    arriving: Option<(Decoder, u64)>,
     /// The last stream did not fit: the next one is to begin with a snapshot.
     anew: bool,
+    /// What is taken in is passed on.
+    relay: bool,
+    /// The level that this agent speaks at most.
+    level: u32,
 }
 
 impl Intake {
-    pub fn new(writer: Writer) -> Intake {
-        Intake { writer, arriving: None, anew: false }
+    pub fn new(writer: Writer, relay: bool, level: u32) -> Intake {
+        Intake { writer, arriving: None, anew: false, relay, level }
     }
 
     pub fn state(&self) -> &State {
@@ -43,8 +52,8 @@ impl Intake {
         let state = self.writer.state();
         let identity = state.identity();
         let (cluster, lineage) = (identity.cluster, identity.lineage);
-        let applied = if self.anew { Applied::default() } else { state.applied() };
-        Follow { cluster, lineage, applied }
+        let (applied, anew, relay) = (state.applied(), self.anew, self.relay);
+        Follow { cluster, lineage, applied, anew, relay }
     }
 
     /// A stream begins: half a snapshot from the last one is worth nothing.
@@ -62,12 +71,18 @@ impl Intake {
     fn take_frame(&mut self, frame: Bytes) -> Result<Option<Pulse>, Unfit> {
         match Frame::decode(frame)? {
             Frame::Pulse(pulse) => return Ok(Some(pulse)),
+            Frame::Declined(why) => return Err(Unfit::Declined(why)),
             Frame::Behind(applied) => return Err(Unfit::Behind(applied.index)),
-            Frame::Snapshot(length) => self.arriving = Some((BytesMut::new(), length)),
+            Frame::Snapshot(length) => {
+                if length > limits::SNAPSHOT as u64 {
+                    return Err(Garbled("a snapshot that is too large").into());
+                }
+                self.arriving = Some((Decoder::new(Part::Shared), length));
+            }
             Frame::Chunk(chunk) => self.take_chunk(&chunk)?,
             Frame::Changes(all) => {
                 for encoded in all {
-                    self.take_changes(&encoded)?;
+                    self.take_changes(encoded)?;
                 }
                 self.writer.publish();
             }
@@ -76,23 +91,24 @@ impl Intake {
     }
 
     fn take_chunk(&mut self, chunk: &[u8]) -> Result<(), Unfit> {
-        let Some((arrived, length)) = &mut self.arriving else {
+        let Some((mut decoder, missing)) = self.arriving.take() else {
             return Err(Garbled("a chunk of no snapshot").into());
         };
-        arrived.extend_from_slice(chunk);
-        match (arrived.len() as u64).cmp(length) {
-            std::cmp::Ordering::Less => Ok(()),
-            std::cmp::Ordering::Greater => Err(Garbled("more snapshot than announced").into()),
-            std::cmp::Ordering::Equal => {
-                let state = State::decode(arrived, Part::Shared)?;
-                self.arriving = None;
-                self.install(state)
-            }
+        let Some(missing) = missing.checked_sub(chunk.len() as u64) else {
+            return Err(Garbled("more snapshot than announced").into());
+        };
+        decoder.push(chunk)?;
+        if missing > 0 {
+            self.arriving = Some((decoder, missing));
+            return Ok(());
         }
+        let state = decoder.finish()?;
+        self.install(state)
     }
 
     /// Within one lineage an agent never goes back.
     fn install(&mut self, state: State) -> Result<(), Unfit> {
+        self.speaks(state.identity().level)?;
         let (old, new) = (self.writer.state(), &state);
         let same = (old.identity().cluster, old.identity().lineage)
             == (new.identity().cluster, new.identity().lineage);
@@ -104,9 +120,9 @@ impl Intake {
         Ok(())
     }
 
-    fn take_changes(&mut self, encoded: &[u8]) -> Result<(), Unfit> {
+    fn take_changes(&mut self, encoded: Bytes) -> Result<(), Unfit> {
         let changes: Changes =
-            postcard::from_bytes(encoded).map_err(|_| Garbled("changes that cannot be read"))?;
+            postcard::from_bytes(&encoded).map_err(|_| Garbled("changes that cannot be read"))?;
         let Applied { index: at, .. } = self.writer.state().applied();
         if changes.applied.index <= at {
             return Ok(());
@@ -115,7 +131,22 @@ impl Intake {
             self.writer.publish();
             return Err(Unfit::Gap { from: at, to: changes.applied.index });
         }
-        self.writer.absorb(changes);
+        for change in &changes.rows {
+            if let Change::Identity(identity) = change {
+                self.speaks(identity.level)?;
+            }
+        }
+        if self.relay {
+            self.writer.absorb_encoded(changes, encoded);
+        } else {
+            self.writer.absorb(changes);
+        }
         Ok(())
+    }
+
+    /// Rows of a level above its own may mean what this agent does not know.
+    fn speaks(&self, current: u32) -> Result<(), Unfit> {
+        let spoken = self.level;
+        if current > spoken { Err(Unfit::Outdated { spoken, current }) } else { Ok(()) }
     }
 }

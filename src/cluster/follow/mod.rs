@@ -4,10 +4,13 @@ mod choice;
 mod feeder;
 mod follower;
 mod intake;
+mod me;
+mod picture;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-pub(super) use feeder::feeder;
+pub(super) use feeder::{Condition, feeder};
 pub(super) use follower::{Follower, Upstream};
+pub(super) use me::Me;
 pub(super) use wire::Pulse;

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::choice::{Candidate, order};
+use super::choice::{Candidate, Rank, order, rank, unfit};
 use super::intake::{Intake, Unfit};
 use super::wire::{Follow, Frame, Pulse};
 use crate::model::{Applied, NodeId, NodeName, Role, Stamp};
 use crate::replica::{self, Writer};
 use crate::state::{
-    Admission, Changes, Command, Founding, KvCommand, Outcome, Part, Proposal, Settings,
+    Admission, Change, Changes, Command, Founding, Identity, KvCommand, LEVEL, Outcome, Part,
+    Proposal, Settings,
 };
 
 #[test]
@@ -23,6 +24,7 @@ fn frames_come_out_as_they_went_in_and_garbage_as_an_error() {
         Frame::Changes(changes),
         Frame::Pulse(pulse),
         Frame::Behind(Applied { term: 1, index: 9 }),
+        Frame::Declined("full".to_owned()),
     ];
     for frame in frames {
         let bytes = frame.encode();
@@ -38,24 +40,73 @@ fn frames_come_out_as_they_went_in_and_garbage_as_an_error() {
 }
 
 #[test]
-fn the_leader_comes_after_the_others_and_those_that_failed_come_last() {
+fn followers_spread_over_the_best_and_those_that_failed_come_last() {
     let addr = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let candidate = |port, leads, failed| Candidate { addr: addr(port), leads, failed };
+    let candidate = |port, rank, failed| Candidate { addr: addr(port), rank, failed };
     let all = vec![
-        candidate(1, true, false),
-        candidate(2, false, false),
-        candidate(3, false, true),
-        candidate(4, false, false),
-        candidate(4, false, false),
+        candidate(1, Rank::Third, false),
+        candidate(2, Rank::First, false),
+        candidate(3, Rank::First, true),
+        candidate(4, Rank::First, false),
+        candidate(4, Rank::Second, false),
+        candidate(5, Rank::Second, false),
     ];
     let mut firsts = std::collections::BTreeSet::new();
     for dice in 0..20 {
         let ports: Vec<u16> = order(all.clone(), dice).iter().map(SocketAddr::port).collect();
-        assert_eq!(ports[2..], [1, 3]);
+        assert_eq!(ports[2..], [5, 1, 3]);
         firsts.insert(ports[0]);
     }
     assert_eq!(firsts, [2, 4].into(), "followers spread");
     assert_eq!(order(vec![], 7), vec![]);
+}
+
+#[test]
+fn edges_spare_the_servers_and_the_leader_most_and_relays_stay_close_to_them() {
+    use Role::{Edge, Relay, Server};
+    let rising = |mine, all: [(Role, bool); 3]| {
+        let ranks = all.map(|(theirs, leads)| rank(mine, theirs, leads));
+        assert!(ranks.is_sorted_by(|a, b| a < b), "{mine:?}: {ranks:?}");
+    };
+    rising(Edge, [(Relay, false), (Server, false), (Server, true)]);
+    rising(Relay, [(Server, false), (Server, true), (Relay, false)]);
+}
+
+#[test]
+fn changes_pass_three_relays_at_most_and_never_run_in_a_circle() {
+    let ids = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
+    let me = NodeId(9);
+    for (path, edge, relay) in [
+        (ids(&[]), true, true),
+        (ids(&[1, 2]), true, true),
+        (ids(&[1, 2, 3]), true, false),
+        (ids(&[1, 2, 3, 4]), false, false),
+        (ids(&[9]), false, false),
+        (ids(&[1, 9]), false, false),
+    ] {
+        assert_eq!(unfit(me, Role::Edge, &path).is_none(), edge, "{path:?}");
+        assert_eq!(unfit(me, Role::Relay, &path).is_none(), relay, "{path:?}");
+    }
+}
+
+#[test]
+fn what_is_beyond_an_agents_level_is_not_taken_in() {
+    let (mut source, mut edge) = (Source::new(9, 1), edge());
+    for frame in source.snapshot() {
+        edge.take(frame).unwrap();
+    }
+    let raised = source.changed(Change::Identity(Identity {
+        level: LEVEL + 1,
+        ..source.writer.state().identity().clone()
+    }));
+    let outdated = Unfit::Outdated { spoken: LEVEL, current: LEVEL + 1 };
+    assert_eq!(edge.take(tail(&[raised])), Err(outdated));
+    assert_eq!(edge.state().identity().level, LEVEL);
+    let [begin, half, rest] = source.snapshot();
+    edge.take(begin).unwrap();
+    edge.take(half).unwrap();
+    assert!(matches!(edge.take(rest), Err(Unfit::Outdated { .. })));
+    assert_eq!(edge.state().identity().level, LEVEL, "snapshots carry it");
 }
 
 /// A server's side: what it has, and what it pushes.
@@ -74,7 +125,7 @@ impl Source {
             peer_addr: ([127, 0, 0, 1], 1).into(),
             client_urls: vec![],
             version: String::new(),
-            level: crate::state::LEVEL,
+            level: LEVEL,
             token: None,
         };
         let settings = Settings::default();
@@ -97,6 +148,14 @@ impl Source {
         postcard::to_stdvec(&changes).unwrap().into()
     }
 
+    /// As another release might decide.
+    fn changed(&mut self, change: Change) -> Bytes {
+        let at = Applied { term: 1, index: self.writer.state().applied().index + 1 };
+        let changes = Changes { rows: vec![change], ..self.writer.state().blank(at) };
+        self.writer.absorb(changes.clone());
+        postcard::to_stdvec(&changes).unwrap().into()
+    }
+
     fn put(&mut self, key: &'static str) -> Bytes {
         let key = Bytes::from_static(key.as_bytes());
         self.apply(Command::Kv(KvCommand::Set { key, value: Bytes::new(), flags: 0, cas: None }))
@@ -113,8 +172,12 @@ impl Source {
     }
 }
 
+fn follow(cluster: u128, lineage: u64, applied: Applied) -> Follow {
+    Follow { cluster, lineage, applied, anew: false, relay: false }
+}
+
 fn edge() -> Intake {
-    Intake::new(replica::new(Part::Shared).0)
+    Intake::new(replica::new(Part::Shared).0, false, LEVEL)
 }
 
 fn tail(changes: &[Bytes]) -> Bytes {
@@ -124,8 +187,7 @@ fn tail(changes: &[Bytes]) -> Bytes {
 #[test]
 fn a_snapshot_and_the_tail_behind_it_give_the_servers_state() {
     let (mut source, mut edge) = (Source::new(9, 1), edge());
-    let nowhere = Follow { cluster: 0, lineage: 0, applied: Applied::default() };
-    assert_eq!(edge.position(), nowhere);
+    assert_eq!(edge.position(), follow(0, 0, Applied::default()));
     let early = source.put("early");
     for frame in source.snapshot() {
         edge.take(frame).unwrap();
@@ -135,8 +197,7 @@ fn a_snapshot_and_the_tail_behind_it_give_the_servers_state() {
     edge.take(tail(&[early, late.clone()])).unwrap();
     edge.take(tail(&[late, later])).unwrap();
     assert_eq!(edge.state().checksum(Part::Shared), source.writer.state().checksum(Part::Shared));
-    let at = Follow { cluster: 9, lineage: 1, applied: source.writer.state().applied() };
-    assert_eq!(edge.position(), at);
+    assert_eq!(edge.position(), follow(9, 1, source.writer.state().applied()));
 }
 
 #[test]
@@ -153,7 +214,7 @@ fn half_a_snapshot_is_worth_nothing_and_a_gap_is_not_stepped_over() {
     let _lost = source.put("lost");
     let next = source.put("next");
     assert_eq!(edge.take(tail(&[next])), Err(Unfit::Gap { from: 1, to: 3 }));
-    assert_eq!(edge.position().applied, Applied::default(), "a snapshot is asked for");
+    assert!(edge.position().anew, "a snapshot is asked for");
     for frame in source.snapshot() {
         edge.take(frame).unwrap();
     }

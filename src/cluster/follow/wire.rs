@@ -16,19 +16,25 @@ pub(in crate::cluster) struct Follow {
     pub cluster: u128,
     pub lineage: u64,
     pub applied: Applied,
+    /// The tail did not fit: a snapshot is wanted, not older than `applied`.
+    pub anew: bool,
+    /// It passes on what it gets.
+    pub relay: bool,
 }
 
-/// How the server is, told several times a second: its silence means its death.
+/// How who is followed is, told several times a second: its silence means its death.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::cluster) struct Pulse {
     pub id: NodeId,
     pub leader: Option<NodeId>,
     pub term: u64,
     pub voters: Vec<NodeId>,
-    /// Time since the server knew itself in touch with the leader.
+    /// Time since it knew itself in touch with the leader.
     pub last_contact: Duration,
-    /// How far the server has come.
+    /// How far it has come.
     pub applied: Applied,
+    /// The relays that its changes have come through, itself included; none on a server.
+    pub path: Vec<NodeId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,16 +47,19 @@ pub(super) enum Frame {
     Pulse(Pulse),
     /// The server stands behind the follower, who must not go back.
     Behind(Applied),
+    /// It takes no follower now; why.
+    Declined(String),
 }
 
 /// Bytes of a snapshot in one frame.
-pub(super) const CHUNK: usize = 1 << 20;
+pub(super) const CHUNK: usize = 256 << 10;
 
 const SNAPSHOT: u8 = 1;
 const CHUNK_OF: u8 = 2;
 const CHANGES: u8 = 3;
 const PULSE: u8 = 4;
 const BEHIND: u8 = 5;
+const DECLINED: u8 = 6;
 
 /// A frame that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +93,10 @@ impl Frame {
                 out.put_u8(BEHIND);
                 out.put_slice(&plain(applied));
             }
+            Frame::Declined(why) => {
+                out.put_u8(DECLINED);
+                out.put_slice(why.as_bytes());
+            }
         }
         out.freeze()
     }
@@ -110,6 +123,7 @@ impl Frame {
             }
             PULSE => read(&bytes).map(Frame::Pulse),
             BEHIND => read(&bytes).map(Frame::Behind),
+            DECLINED => Ok(Frame::Declined(String::from_utf8_lossy(&bytes).into_owned())),
             _ => Err(Garbled("a frame of an unknown kind")),
         }
     }

@@ -1,15 +1,19 @@
 //! Who founds a cluster, and what a lone server does.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::world::{Agent, World, until};
 use crate::cluster::asks::Introduction;
 use crate::cluster::founding::{Decision, Met, decide};
-use crate::cluster::server::quorum_silence;
+use crate::cluster::server::doubt;
 use crate::cluster::{Alive, Beat, Cluster, ClusterError, Consistency, RaftRole, start};
 use crate::lifecycle::{Gate, Life};
 use crate::model::{LeaseId, NodeId, NodeName};
+use crate::raft::{self, Status};
 use crate::state::{Command, Outcome};
 use crate::telemetry::Metrics;
 
@@ -215,8 +219,26 @@ async fn what_cannot_be_is_said_before_anything_begins() {
 
 #[test]
 fn a_server_that_votes_alone_never_doubts_that_it_leads() {
-    let long = Duration::from_secs(60);
-    assert_eq!(quorum_silence(1, Some(long)), Duration::ZERO);
-    assert_eq!(quorum_silence(3, Some(long)), long);
-    assert_eq!(quorum_silence(3, Some(Duration::from_millis(300))), Duration::ZERO);
+    let now = Instant::now() + Duration::from_secs(60);
+    let silence = |voters: u64, acked: Duration| {
+        let status = Status {
+            id: NodeId(1),
+            term: 1,
+            leader: Some(NodeId(1)),
+            role: raft::Role::Leader,
+            voters: (1..=voters).map(NodeId).collect(),
+            learners: Vec::new(),
+            last_log: None,
+            committed: None,
+            applied: None,
+            synced: true,
+            matched: BTreeMap::new(),
+            quorum_acked: Some(now - acked),
+        };
+        doubt(status.quorum_silence(now))
+    };
+    let long = Duration::from_secs(50);
+    assert_eq!(silence(1, long), Duration::ZERO);
+    assert_eq!(silence(3, long), long);
+    assert_eq!(silence(3, Duration::from_millis(300)), Duration::ZERO);
 }

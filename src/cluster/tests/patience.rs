@@ -1,7 +1,7 @@
 //! What is tried again, for how long, and what never is.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,8 +9,8 @@ use futures::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::cluster::asks::{Confirmed, Pulse, Reply, encode};
-use crate::cluster::confirms::Confirms;
+use crate::cluster::asks::{Confirmed, Pulse, Reply, Unconfirmed, confirmed, encode};
+use crate::cluster::confirms::{Confirms, Haste, MERGE};
 use crate::cluster::deadlines::Verdict;
 use crate::cluster::patience::{self, Attempt, Way};
 use crate::cluster::server::forwarded;
@@ -53,9 +53,10 @@ impl Way for Script {
         next(&self.attempts)()
     }
 
-    async fn confirm(&self, _: Vec<Pulse>) -> Option<Confirmed> {
+    async fn confirm(&self, _: Vec<Pulse>) -> Result<Confirmed, Unconfirmed> {
         self.tries.fetch_add(1, Ordering::Relaxed);
-        next(&self.verdicts).map(|verdict| Confirmed { index: 0, verdicts: vec![verdict] })
+        let verdict = next(&self.verdicts).ok_or(Unconfirmed::NotYet)?;
+        Ok(Confirmed { index: 0, verdicts: vec![verdict] })
     }
 }
 
@@ -129,14 +130,42 @@ fn only_what_was_certainly_not_handled_may_be_forwarded_again() {
     }
 }
 
-#[tokio::test]
-async fn what_is_asked_while_one_is_under_way_goes_together_with_the_next() {
-    let (gate, calls) = (std::sync::Arc::new(Notify::new()), std::sync::Arc::default());
-    let seen: std::sync::Arc<Mutex<Vec<usize>>> = calls;
-    let (opened, counted) = (gate.clone(), seen.clone());
+#[tokio::test(start_paused = true)]
+async fn a_leader_without_a_quorum_is_not_waited_for() {
+    let script = Script::new(&[|| Attempt::Failed(ProposeError::NoQuorum)], &[]);
+    let refused = patience::propose(&script, &COMMAND).await;
+    assert_eq!(refused.err(), Some(ProposeError::NoQuorum));
+    assert_eq!(script.tries(), 1);
+    let answer = confirmed(Ok(encode(&Reply::NoQuorum)));
+    assert_eq!(answer, Err(Unconfirmed::NoQuorum));
+    assert_eq!(confirmed(Ok(encode(&Reply::NotLeader))), Err(Unconfirmed::NotYet));
+    struct Lost;
+    impl Way for Lost {
+        async fn propose(&self, _: &Command) -> Attempt {
+            Attempt::NotYet
+        }
+        async fn confirm(&self, _: Vec<Pulse>) -> Result<Confirmed, Unconfirmed> {
+            Err(Unconfirmed::NoQuorum)
+        }
+    }
+    let (_writer, replica) = replica::new(Part::Shared);
+    let before = Instant::now();
+    assert_eq!(patience::read(&Lost, &replica).await.err(), Some(ReadError::NoQuorum));
+    let pulse = Pulse::Lease(LeaseId(1));
+    assert_eq!(patience::keep_alive(&Lost, pulse).await, Err(ReadError::NoQuorum));
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+/// What each message had, and when it was sent.
+type Sent = Arc<Mutex<Vec<(usize, Instant)>>>;
+
+/// Gathers what is asked into messages that are confirmed whenever the gate lets one through.
+fn gathering(gate: &Arc<Notify>) -> (Confirms, Sent) {
+    let sent = Sent::default();
+    let (gate, noted) = (gate.clone(), sent.clone());
     let route = move |pulses: Vec<Pulse>| {
-        counted.lock().unwrap().push(pulses.len());
-        let gate = opened.clone();
+        noted.lock().unwrap().push((pulses.len(), Instant::now()));
+        let gate = gate.clone();
         async move {
             gate.notified().await;
             let verdict = |pulse: &Pulse| match pulse {
@@ -144,17 +173,24 @@ async fn what_is_asked_while_one_is_under_way_goes_together_with_the_next() {
                 Pulse::Presence(_) => Verdict::Gone,
             };
             let verdicts = pulses.iter().map(verdict).collect();
-            Some(Confirmed { index: 8, verdicts })
+            Ok(Confirmed { index: 8, verdicts })
         }
         .boxed()
     };
-    let confirms = Confirms::start(&Life::default(), std::sync::Arc::new(route));
-    let first = tokio::spawn(confirms.ask(vec![]));
-    while seen.lock().unwrap().is_empty() {
+    (Confirms::start(&Life::default(), Arc::new(route)), sent)
+}
+
+#[tokio::test]
+async fn what_is_asked_while_one_is_under_way_goes_together_with_the_next() {
+    let gate = Arc::new(Notify::new());
+    let (confirms, sent) = gathering(&gate);
+    let first = tokio::spawn(confirms.ask(vec![], Haste::Now));
+    while sent.lock().unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
     let rest: Vec<_> = (0..5)
-        .map(|n| tokio::spawn(confirms.ask(vec![Pulse::Lease(LeaseId(n)); n as usize])))
+        .map(|n| confirms.ask(vec![Pulse::Lease(LeaseId(n)); n as usize], Haste::Now))
+        .map(tokio::spawn)
         .collect();
     // Everyone has queued before the first is answered.
     tokio::task::yield_now().await;
@@ -165,5 +201,41 @@ async fn what_is_asked_while_one_is_under_way_goes_together_with_the_next() {
         let verdicts = answer.await.unwrap().unwrap().verdicts;
         assert_eq!(verdicts, vec![Verdict::For(Duration::from_secs(n as u64)); n]);
     }
-    assert_eq!(*seen.lock().unwrap(), [0, 10]);
+    let lengths: Vec<usize> = sent.lock().unwrap().iter().map(|(len, _)| *len).collect();
+    assert_eq!(lengths, [0, 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_wait_makes_few_messages_and_goes_along_with_what_cannot() {
+    let gate = Arc::new(Notify::new());
+    let (confirms, sent) = gathering(&gate);
+    let begun = Instant::now();
+    let beats = (0..100).map(|n| {
+        let (confirms, gate) = (confirms.clone(), gate.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(n)).await;
+            let answer = confirms.ask(vec![Pulse::Lease(LeaseId(1))], Haste::Merged);
+            // Whoever is under way is let through at once.
+            gate.notify_one();
+            answer.await.unwrap()
+        })
+    });
+    for beat in beats.collect::<Vec<_>>() {
+        gate.notify_one();
+        beat.await.unwrap();
+    }
+    let messages = sent.lock().unwrap().clone();
+    assert_eq!(messages.iter().map(|(len, _)| len).sum::<usize>(), 100);
+    let most = begun.elapsed().as_millis() / MERGE.as_millis() + 1;
+    assert!(messages.len() as u128 <= most, "{} messages", messages.len());
+    assert!(messages.windows(2).all(|two| two[1].1 - two[0].1 >= MERGE));
+
+    let waits = tokio::spawn(confirms.ask(vec![Pulse::Lease(LeaseId(1))], Haste::Merged));
+    tokio::task::yield_now().await;
+    let hurries = Instant::now();
+    let read = tokio::spawn(confirms.ask(vec![], Haste::Now));
+    gate.notify_one();
+    assert_eq!(read.await.unwrap().unwrap().index, 8);
+    assert_eq!(waits.await.unwrap().unwrap().verdicts.len(), 1);
+    assert!(hurries.elapsed() < MERGE);
 }

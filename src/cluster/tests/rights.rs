@@ -183,7 +183,7 @@ fn connections_are_opened_by_and_to_the_right_kinds() {
     let expected = ["....s", "....s", "..ers", "..er.", "scers"];
     assert_eq!(from, drawn(expected));
     let to = pairs(may_serve);
-    assert_eq!(to, drawn(["....s", "....s", "...rs", "...rs", ".c..s"]));
+    assert_eq!(to, drawn(["....s", "....s", "...rs", "...rs", ".c.rs"]));
 }
 
 fn pairs(rule: fn(Kind, Purpose) -> bool) -> BTreeSet<(usize, usize)> {

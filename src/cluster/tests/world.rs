@@ -8,7 +8,9 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Cluster, Config, Pace, RoleWish, start};
+use super::fabric::Wires;
+
+use crate::cluster::{Cluster, Config, Pace, RoleWish, Seams, start};
 use crate::identity::Offline;
 use crate::lifecycle::Life;
 use crate::model::NodeName;
@@ -18,16 +20,19 @@ use crate::telemetry::Metrics;
 /// Far longer than anything should take.
 pub(super) const SOON: Duration = Duration::from_secs(15);
 
-/// A directory for the data of each agent, and the tokens of their cluster.
+/// A directory for the data of each agent, the tokens of their cluster, and where asked for a
+/// network of its own.
 pub(super) struct World {
     dir: TempDir,
     pub tokens: Offline,
+    wires: Option<Wires>,
 }
 
 pub(super) struct Agent {
     pub cluster: Cluster,
     pub life: Life,
     pub config: Config,
+    metrics: Metrics,
 }
 
 /// Waits until something holds.
@@ -41,7 +46,18 @@ pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 impl World {
     pub fn new() -> World {
-        World { dir: TempDir::new().unwrap(), tokens: Offline::generate().unwrap() }
+        let (dir, tokens) = (TempDir::new().unwrap(), Offline::generate().unwrap());
+        World { dir, tokens, wires: None }
+    }
+
+    /// Agents reach each other over wires that can be cut.
+    pub fn wired() -> (World, Wires) {
+        let wires = Wires::new();
+        (World { wires: Some(wires.clone()), ..World::new() }, wires)
+    }
+
+    fn seams(&self, name: &str) -> Seams {
+        self.wires.as_ref().map_or_else(Seams::default, |wires| wires.seams(name))
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -52,6 +68,7 @@ impl World {
         let mut config = Config::new(NodeName::new(name).unwrap(), Some(self.path(name)));
         config.role = RoleWish::Server;
         config.token = Some(self.tokens.server.clone());
+        config.seams = self.seams(name);
         config.join = join.iter().map(SocketAddr::to_string).collect();
         config.settings = Settings { voters: 3, standbys: 1, ..Settings::default() };
         config.pace = Pace {
@@ -69,7 +86,13 @@ impl World {
         let mut config = Config::new(NodeName::new(name).unwrap(), None);
         config.token = Some(self.tokens.edge.clone());
         config.join = join.iter().map(SocketAddr::to_string).collect();
+        config.seams = self.seams(name);
         config
+    }
+
+    pub fn relay(&self, name: &str, join: &[SocketAddr]) -> Config {
+        let token = Some(self.tokens.relay.clone());
+        Config { role: RoleWish::Relay, token, ..self.edge(name, join) }
     }
 
     /// `count` servers that vote, the first of which founded.
@@ -91,8 +114,20 @@ impl World {
 impl Agent {
     pub async fn start(config: Config) -> Agent {
         let life = Life::default();
-        let cluster = start(config.clone(), life.clone(), &Metrics::default()).await.unwrap();
-        Agent { cluster, life, config }
+        let metrics = Metrics::default();
+        let cluster = start(config.clone(), life.clone(), &metrics).await.unwrap();
+        Agent { cluster, life, config, metrics }
+    }
+
+    /// The value of one of its metrics.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics.encode();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("remora_{name} ")));
+        line.unwrap().trim().parse().unwrap()
+    }
+
+    pub fn name(&self) -> &str {
+        self.cluster.name().as_str()
     }
 
     /// Where others reach it, once it is a member.

@@ -6,6 +6,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
 
+use crate::raft::ceiling::Ceiling;
 use crate::raft::clock::ClusterClock;
 use crate::raft::disk::{Disk, RealDisk};
 use crate::raft::log_store::LogStore;
@@ -13,7 +14,7 @@ use crate::raft::machine::Machine;
 use crate::raft::open::open;
 use crate::raft::types::Types;
 use crate::replica;
-use crate::state::Part;
+use crate::state::{LEVEL, Part};
 use crate::telemetry::Metrics;
 
 struct Fresh;
@@ -29,6 +30,7 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for Fresh {
             opened.snapshots,
             Arc::<ClusterClock>::default(),
             &Metrics::default(),
+            Arc::new(Ceiling::new(LEVEL)),
         );
         Ok((dir, opened.log, machine))
     }
