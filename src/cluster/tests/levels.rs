@@ -1,4 +1,4 @@
-//! Two releases in one cluster: raised when the last server speaks more, and who speaks less stays out.
+//! Two releases in one cluster: raised when the last server speaks more; who speaks less stays out.
 
 use super::world::{Agent, World, until};
 use crate::cluster::{Config, Consistency, ProposeError, ReadError, start};
