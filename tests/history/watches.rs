@@ -1,5 +1,7 @@
 //! What a watcher may rely on, in etcd's six words.
 
+use std::collections::BTreeSet;
+
 use super::Revision;
 use super::versions::Versions;
 
@@ -66,14 +68,11 @@ impl Watch {
         let upto = self.events.iter().map(|event| event.revision).max().max(marked);
         let Some(upto) = upto else { return Vec::new() };
         let known = versions.from(self.from).into_iter();
+        let had: BTreeSet<(Revision, &str)> =
+            self.events.iter().map(|event| (event.revision, event.key.as_str())).collect();
         known
             .filter(|(at, key, _)| *at <= upto && key.starts_with(&self.prefix))
-            .filter(|(at, key, value)| {
-                let same = |event: &&Event| {
-                    event.revision == *at && event.key == *key && event.value == *value
-                };
-                self.events.iter().find(same).is_none()
-            })
+            .filter(|(at, key, _)| !had.contains(&(*at, *key)))
             .map(|missed| format!("not reliable: {missed:?} is left out"))
             .collect()
     }

@@ -1,0 +1,201 @@
+//! Leases that are kept alive for a while through any agent, and then left to end.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::RngExt;
+use remora::cluster::{Alive, Beat};
+use remora::lifecycle::chance::Dice;
+use remora::model::LeaseId;
+use remora::state::{Command, Outcome};
+
+use super::clock::{Now, micros};
+use super::history::{Lease, Micros};
+use super::host::Host;
+use super::trace::Trace;
+
+const COUNT: usize = 3;
+/// How often the hosts are looked at.
+const PACE: Duration = Duration::from_millis(12);
+const TTLS: std::ops::Range<u64> = 1200..2500;
+
+enum Told {
+    Granted,
+    Refused,
+    Alive,
+    Gone,
+    Nothing,
+}
+
+type Desk = Arc<Mutex<Vec<(i64, Micros, Told)>>>;
+
+struct Keeper {
+    id: i64,
+    lease: Lease,
+    granted: bool,
+    /// Keep-alives still to be sent.
+    left: u32,
+    next: Now,
+    /// A call through this host is under way.
+    busy: Option<usize>,
+    /// Hosts that have shown it since they started.
+    shown: BTreeSet<usize>,
+    ended: bool,
+}
+
+#[derive(Default)]
+pub struct Leases {
+    keepers: Vec<Keeper>,
+    desk: Desk,
+    next: i64,
+    looked: Now,
+    pub done: Vec<Lease>,
+    pub renewals: u64,
+}
+
+impl Leases {
+    pub fn step(&mut self, now: Now, open: bool, hosts: &[Host], trace: &mut Trace) {
+        while open && self.keepers.len() < COUNT {
+            self.begin(now);
+        }
+        self.take_in(trace);
+        if self.looked + PACE <= now {
+            self.looked = now;
+            self.look(hosts, trace);
+        }
+        let (finished, keepers): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.keepers).into_iter().partition(|keeper| keeper.ended);
+        self.keepers = keepers;
+        self.done.extend(finished.into_iter().map(|keeper| keeper.lease));
+        for keeper in &mut self.keepers {
+            if keeper.busy.is_none() && keeper.next <= now {
+                keeper.call(now, open, hosts, &self.desk);
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Now) {
+        self.next += 1;
+        let ttl = Dice.random_range(TTLS);
+        let lease = Lease { name: format!("l{}", self.next), ttl: ttl * 1000, ..Lease::default() };
+        self.keepers.push(Keeper {
+            id: self.next,
+            lease,
+            granted: false,
+            left: Dice.random_range(0..12),
+            next: now + Duration::from_millis(Dice.random_range(0..500)),
+            busy: None,
+            shown: BTreeSet::new(),
+            ended: false,
+        });
+    }
+
+    fn take_in(&mut self, trace: &mut Trace) {
+        for (id, called, told) in std::mem::take(&mut *self.desk.lock().unwrap()) {
+            let Some(keeper) = self.keepers.iter_mut().find(|keeper| keeper.id == id) else {
+                continue;
+            };
+            keeper.busy = None;
+            let what = match told {
+                Told::Granted => {
+                    keeper.granted = true;
+                    keeper.lease.renewed.push(called);
+                    "granted"
+                }
+                Told::Alive => {
+                    self.renewals += 1;
+                    keeper.lease.renewed.push(called);
+                    "alive"
+                }
+                Told::Gone => {
+                    keeper.lease.gone.get_or_insert(micros());
+                    keeper.ended = true;
+                    "gone"
+                }
+                Told::Refused => {
+                    keeper.ended = true;
+                    "refused"
+                }
+                Told::Nothing => "no answer",
+            };
+            trace.note(format!("{} called {called}: {what}", keeper.lease.name));
+        }
+    }
+
+    /// Who has shown a lease and shows it no more has seen it end.
+    fn look(&mut self, hosts: &[Host], trace: &mut Trace) {
+        for keeper in self.keepers.iter_mut().filter(|keeper| !keeper.ended) {
+            for host in hosts {
+                let Some(cluster) = host.cluster() else { continue };
+                let there = cluster.snapshot().lease(LeaseId(keeper.id)).is_some();
+                if there {
+                    keeper.shown.insert(host.index);
+                } else if keeper.shown.contains(&host.index) {
+                    keeper.lease.gone.get_or_insert(micros());
+                    keeper.ended = true;
+                    trace.note(format!("{} has ended on h{}", keeper.lease.name, host.index));
+                    break;
+                }
+            }
+        }
+    }
+
+    /// A host is gone: what it shows next may be older, and what was asked of it is lost.
+    pub fn lose(&mut self, host: usize, now: Now) {
+        for keeper in &mut self.keepers {
+            keeper.shown.remove(&host);
+            if keeper.busy == Some(host) {
+                keeper.busy = None;
+                keeper.next = now + Duration::from_millis(50);
+                keeper.ended |= !keeper.granted;
+            }
+        }
+    }
+
+    /// Those that nobody keeps alive any more and that have not ended, by name.
+    pub fn left(&self) -> Vec<String> {
+        let granted = self.keepers.iter().filter(|keeper| !keeper.shown.is_empty());
+        granted.map(|keeper| keeper.lease.name.clone()).collect()
+    }
+
+    pub fn all(&mut self) -> Vec<Lease> {
+        let open = self.keepers.iter().map(|keeper| keeper.lease.clone());
+        self.done.iter().cloned().chain(open).collect()
+    }
+}
+
+impl Keeper {
+    fn call(&mut self, now: Now, open: bool, hosts: &[Host], desk: &Desk) {
+        let host = Dice.random_range(0..hosts.len());
+        let Some(cluster) = hosts[host].cluster().cloned() else { return };
+        if (!open || self.left == 0) && self.granted {
+            return;
+        }
+        let third = Duration::from_micros(self.lease.ttl / 3);
+        self.next = now + third;
+        self.busy = Some(host);
+        let (id, called, desk) = (self.id, micros(), desk.clone());
+        let lease = LeaseId(id);
+        if !self.granted {
+            let ttl = Duration::from_micros(self.lease.ttl);
+            hosts[host].spawn(async move {
+                let told = match cluster.propose(Command::LeaseGrant { id: lease, ttl }).await {
+                    Ok(Outcome::Refused(_)) | Err(_) => Told::Refused,
+                    Ok(_) => Told::Granted,
+                };
+                desk.lock().unwrap().push((id, called, told));
+            });
+            return;
+        }
+        self.left -= 1;
+        hosts[host].spawn(async move {
+            let told = match cluster.keep_alive(Beat::Lease(lease)).await {
+                Ok(Alive::For(_)) => Told::Alive,
+                Ok(Alive::Gone) => Told::Gone,
+                Err(_) => Told::Nothing,
+            };
+            desk.lock().unwrap().push((id, called, told));
+        });
+    }
+}
