@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use remora::cluster::{self, Cluster, Config, RoleWish, Seams, Standing};
+use remora::identity::{JoinToken, Offline};
 use remora::lifecycle::{Life, chance};
 use remora::model::{NodeName, Role};
 use remora::raft::LogSizes;
@@ -25,11 +27,15 @@ const SIZES: LogSizes = LogSizes {
     snapshot_chunk: 1024,
 };
 
+/// What the wall clocks show when a run begins.
+const EPOCH: Duration = Duration::from_secs(1_800_000_000);
+
 pub struct Host {
     pub index: usize,
     pub role: Role,
     pub disk: SimDisk,
     net: Net,
+    token: JoinToken,
     running: Option<Running>,
     /// Its tasks stand still.
     pub paused: bool,
@@ -46,10 +52,12 @@ struct Running {
 }
 
 impl Host {
-    pub fn new(index: usize, role: Role, net: &Net) -> Host {
+    pub fn new(index: usize, role: Role, net: &Net, tokens: &Offline) -> Host {
         let disk = SimDisk::new(chance::random());
         let net = net.clone();
-        Host { index, role, disk, net, running: None, paused: false, installed_before: 0 }
+        let token = if role == Role::Server { &tokens.server } else { &tokens.edge };
+        let token = token.clone();
+        Host { index, role, disk, net, token, running: None, paused: false, installed_before: 0 }
     }
 
     pub fn is_running(&self) -> bool {
@@ -71,10 +79,14 @@ impl Host {
             let others = (0..hosts).filter(|host| *host != self.index);
             config.join = others.map(|host| address(host).to_string()).collect();
         }
+        config.token = Some(self.token.clone());
         config.settings = Settings { voters: 3, standbys: 1, ..Settings::default() };
         config.sizes = SIZES;
-        config.seams =
-            Seams { disk: Arc::new(self.disk.clone()), fabric: self.net.seen_from(self.index) };
+        config.seams = Seams {
+            disk: Arc::new(self.disk.clone()),
+            clock: Arc::new(|| SystemTime::UNIX_EPOCH + EPOCH + now()),
+            fabric: self.net.seen_from(self.index),
+        };
         config
     }
 

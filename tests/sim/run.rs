@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use remora::cluster::RaftRole;
+use remora::identity::Offline;
 use remora::lifecycle::chance::{self, Dice};
 use remora::model::Role;
 use remora::state::{Part, State};
@@ -72,8 +73,10 @@ impl World {
         let (standby, edge) = (Dice.random_bool(0.4), Dice.random_bool(0.5));
         let servers = if standby { 4 } else { 3 };
         let roles = (0..servers).map(|_| Role::Server).chain(edge.then_some(Role::Edge));
+        // The bytes of keys are the one thing that no seed fixes: nothing may depend on them.
+        let tokens = Offline::generate().unwrap();
         let hosts: Vec<Host> =
-            roles.enumerate().map(|(index, role)| Host::new(index, role, &net)).collect();
+            roles.enumerate().map(|(i, role)| Host::new(i, role, &net, &tokens)).collect();
         let watchers = Watchers::new(&hosts);
         World {
             now: Now::ZERO,
