@@ -147,6 +147,16 @@ impl Spares {
     }
 }
 
+impl Drop for Spares {
+    /// Whoever opens the log next must not meet a file that is still being made.
+    fn drop(&mut self) {
+        if let Some((_, receiver)) = self.making.take() {
+            // How that ended is of no interest: the next one looks at what is there.
+            let _ = receiver.recv();
+        }
+    }
+}
+
 /// Writes zeros rather than reserving blocks, so that later a sync has no metadata to write.
 fn make(disk: &dyn Disk, path: &Path, size: usize) -> io::Result<()> {
     let file = disk.create(path)?;
