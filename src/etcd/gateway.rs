@@ -63,7 +63,7 @@ fn unread(error: BodyError) -> Failure {
         BodyError::TooLarge { len, .. } => {
             // The text names the size of the message, of which base64 makes a third more.
             let size = len / 4 * 3;
-            let max = 2 * 1024 * 1024;
+            let max = limits::ETCD_MESSAGE;
             let text = format!("grpc: received message larger than max ({size} vs. {max})");
             Failure::new(Code::ResourceExhausted, text)
         }

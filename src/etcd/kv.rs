@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cluster::{Cluster, Consistency};
-use crate::model::{LeaseId, Revision};
+use crate::model::{LeaseId, Revision, limits};
 use crate::state::{
     Command, DeleteRange, Key, KeyRange, KeyRow, Outcome, Put, RangeQuery, RangeResult, SortBy,
     State,
@@ -13,8 +13,6 @@ use crate::state::{
 
 use super::error::{Code, Failure};
 
-/// A gRPC message, whatever is in it.
-const MESSAGE_MAX: usize = 2 * 1024 * 1024;
 /// What etcd's log puts around a put.
 const ENVELOPE: usize = 18;
 
@@ -111,10 +109,13 @@ impl PutRequest {
     /// The command to propose, if the request can be one at all.
     pub fn command(&self, request_limit: usize) -> Result<Command, Failure> {
         let size = self.encoded_len();
-        if size > MESSAGE_MAX {
+        if size > limits::ETCD_MESSAGE {
             return Err(Failure::new(
                 Code::ResourceExhausted,
-                format!("grpc: received message larger than max ({size} vs. {MESSAGE_MAX})"),
+                format!(
+                    "grpc: received message larger than max ({size} vs. {})",
+                    limits::ETCD_MESSAGE
+                ),
             ));
         }
         if self.key.is_empty() {

@@ -1,9 +1,10 @@
-//! The etcd v3 API: keys through the JSON gateway, and the side endpoints beside it.
+//! The etcd v3 API: keys over gRPC and through the JSON gateway, and the side endpoints beside it.
 
 mod error;
 mod gateway;
 mod kv;
 mod proto;
+mod rpc;
 mod side;
 
 #[cfg(test)]
@@ -37,9 +38,10 @@ struct Front {
     requests: Requests,
 }
 
-/// Everything below `/v3`, and what etcd serves beside it.
+/// Everything below `/v3`, gRPC, and what etcd serves beside it.
 pub fn router(config: Config, cluster: Cluster, requests: Requests) -> Router {
     let front = Arc::new(Front { config, cluster, requests });
+    let grpc = rpc::KvService::server(front.clone());
     Router::new()
         .route("/v3", any(gateway::answer))
         .route("/v3/", any(gateway::answer))
@@ -49,5 +51,6 @@ pub fn router(config: Config, cluster: Cluster, requests: Requests) -> Router {
         .route("/v2/{*path}", any(side::not_found))
         .route("/version", any(side::version))
         .route("/health", any(side::health))
+        .route_service("/etcdserverpb.KV/{*call}", grpc)
         .with_state(front)
 }

@@ -12,6 +12,8 @@ pub const KEY: usize = 32 * 1024;
 pub const KV_VALUE: usize = 512 * 1024;
 /// Largest etcd request (etcd's limit).
 pub const ETCD_REQUEST: usize = 1536 * 1024;
+/// A gRPC message, whatever is in it (etcd's limit).
+pub const ETCD_MESSAGE: usize = 2 * 1024 * 1024;
 /// Operations in one transaction (etcd's limit).
 pub const TXN_OPS: usize = 128;
 /// How deep transactions may nest.

@@ -4,6 +4,8 @@
 mod bad_input;
 mod durability;
 mod exposure;
+mod generated;
+mod grpc;
 mod heartbeat;
 #[allow(dead_code, reason = "shared: another binary uses the rest")]
 #[path = "../history/mod.rs"]

@@ -1,0 +1,31 @@
+//! What is generated and committed is what its source says today.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Set to write what differs instead of failing over it.
+const WRITE: &str = "REMORA_GENERATE";
+
+#[test]
+fn the_code_of_etcds_messages_is_that_of_their_definitions() {
+    let rpc = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/etcd/rpc");
+    let out = tempfile::TempDir::new().unwrap();
+    let definitions = protox::compile(["kv.proto"], [&rpc]).unwrap();
+    tonic_prost_build::configure()
+        .bytes(".")
+        .build_client(false)
+        .build_transport(false)
+        .out_dir(out.path())
+        .compile_fds(definitions)
+        .unwrap();
+    for name in ["etcdserverpb.rs", "mvccpb.rs"] {
+        let committed: PathBuf = rpc.join("generated").join(name);
+        let fresh = fs::read_to_string(out.path().join(name)).unwrap();
+        if std::env::var_os(WRITE).is_some() {
+            fs::create_dir_all(committed.parent().unwrap()).unwrap();
+            fs::write(&committed, &fresh).unwrap();
+        }
+        let known = fs::read_to_string(&committed).unwrap_or_default();
+        assert!(known == fresh, "{name} is not up to date: {WRITE}=1 cargo test generated");
+    }
+}
