@@ -47,6 +47,8 @@ mod threshold;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures::FutureExt;
+
 use crate::model::{LeaseId, NodeName};
 use crate::replica::{Replica, Topic, Watch};
 use crate::state::{Command, Outcome, State};
@@ -92,7 +94,8 @@ pub enum Alive {
     Gone,
 }
 
-/// The handle that every front holds.
+/// The handle that every front holds. What waits behind it is boxed: a front's own futures would
+/// otherwise hold everything down to the connection that a call is sent on.
 #[derive(Clone)]
 pub struct Cluster {
     name: NodeName,
@@ -140,8 +143,8 @@ impl Cluster {
             return if synced { Ok(self.snapshot()) } else { Err(ReadError::NotSynced) };
         }
         match self.threshold.door() {
-            Some(Door::Server(server)) => patience::read(&**server, &self.replica).await,
-            Some(Door::Edge(edge)) => patience::read(&**edge, &self.replica).await,
+            Some(Door::Server(server)) => patience::read(&**server, &self.replica).boxed().await,
+            Some(Door::Edge(edge)) => patience::read(&**edge, &self.replica).boxed().await,
             #[cfg(test)]
             Some(Door::Solo(_)) => Ok(self.snapshot()),
             None => Err(ReadError::NotSynced),
@@ -154,10 +157,10 @@ impl Cluster {
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
         let outcome = match self.threshold.door() {
             Some(Door::Server(server)) => {
-                patience::propose_and_see(&**server, &self.replica, &command).await
+                patience::propose_and_see(&**server, &self.replica, &command).boxed().await
             }
             Some(Door::Edge(edge)) => {
-                patience::propose_and_see(&**edge, &self.replica, &command).await
+                patience::propose_and_see(&**edge, &self.replica, &command).boxed().await
             }
             #[cfg(test)]
             Some(Door::Solo(solo)) => Ok(solo.propose(command)),
@@ -171,9 +174,11 @@ impl Cluster {
     pub async fn keep_alive(&self, beat: Beat) -> Result<Alive, ReadError> {
         match self.threshold.door() {
             Some(Door::Server(server)) => {
-                patience::keep_alive(&**server, pulse(beat, server.id())).await
+                patience::keep_alive(&**server, pulse(beat, server.id())).boxed().await
             }
-            Some(Door::Edge(edge)) => patience::keep_alive(&**edge, pulse(beat, edge.id())).await,
+            Some(Door::Edge(edge)) => {
+                patience::keep_alive(&**edge, pulse(beat, edge.id())).boxed().await
+            }
             #[cfg(test)]
             Some(Door::Solo(solo)) => Ok(solo.keep_alive(beat)),
             None => Err(ReadError::NotSynced),
