@@ -142,7 +142,7 @@ impl Follower {
         }
         self.life.board.set(SUBJECT, Level::Warning, why);
         if followed {
-            sleep(JITTER.mul_f64(rand::random_range(0.0..=1.0))).await;
+            sleep(JITTER.mul_f64(chance::random_range(0.0..=1.0))).await;
         }
     }
 
