@@ -6,8 +6,8 @@ use anyhow::anyhow;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::api::{ApiArgs, escape};
-use super::output::{self, OutputArgs};
+use super::api::escape;
+use super::output::{self, Asked};
 use super::{Failure, Result};
 use crate::identity::{JoinToken, Offline};
 use crate::model::TokenId;
@@ -48,14 +48,6 @@ enum Command {
         #[command(flatten)]
         asked: Asked,
     },
-}
-
-#[derive(clap::Args)]
-struct Asked {
-    #[command(flatten)]
-    api: ApiArgs,
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 #[derive(Deserialize)]

@@ -10,8 +10,8 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::api::{Api, ApiArgs, escape, escape_path};
-use super::output::{self, OutputArgs};
+use super::api::{Api, escape, escape_path};
+use super::output::{self, Asked, OutputArgs};
 use super::{Failure, Result};
 use crate::model::limits;
 
@@ -67,14 +67,6 @@ enum Command {
         #[command(flatten)]
         asked: Asked,
     },
-}
-
-#[derive(clap::Args)]
-struct Asked {
-    #[command(flatten)]
-    api: ApiArgs,
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 /// A key as the API lists it.

@@ -6,12 +6,22 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::Result;
+use super::api::ApiArgs;
 
 #[derive(clap::Args, Clone, Copy)]
 pub(super) struct OutputArgs {
     /// JSON instead of a table
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Of a subcommand: whom it asks, and how it shows the answer.
+#[derive(clap::Args)]
+pub(super) struct Asked {
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
 }
 
 /// Rows under a line of titles. What a terminal would take for a command is shown escaped.

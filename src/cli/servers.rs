@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Result;
-use super::api::{ApiArgs, escape};
-use super::output::{self, OutputArgs};
+use super::api::escape;
+use super::output::{self, Asked};
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -41,14 +41,6 @@ enum Command {
         #[command(flatten)]
         asked: Asked,
     },
-}
-
-#[derive(clap::Args)]
-struct Asked {
-    #[command(flatten)]
-    api: ApiArgs,
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 #[derive(Deserialize)]

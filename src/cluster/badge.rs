@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::identity::{
-    Authority, DataDir, Founding, Holder, Identity, IdentityError, JoinToken, Key, Leaf, Lifetimes,
-    Trust, Unfit, judge, renew_at,
+    self, Authority, DataDir, Founding, Holder, Identity, IdentityError, JoinToken, Key, Leaf,
+    Lifetimes, Trust, Unfit, judge, judge_for_renewal, renew_at,
 };
 use crate::lifecycle::chance;
 use crate::model::{Digest, NodeId, NodeName, Role};
@@ -174,7 +174,8 @@ impl Badge {
         let Some(leaf) = dir.load_leaf()? else { return Ok(false) };
         let chain: Vec<&[u8]> = leaf.chain().iter().map(Vec::as_slice).collect();
         // One that is good for nothing any more is no reason not to start.
-        if let Ok(holder) = holder(&chain, &trust, self.now(), self.lifetimes.grace) {
+        let judged = judge_for_renewal(&chain, &trust, self.now(), self.lifetimes.grace);
+        if let Ok(identity::Judged { holder, .. }) = judged {
             held.me = Some(Peer { id: holder.node, role: holder.role });
             held.own = Some(Own::new(leaf.key(), leaf.chain().to_vec(), false)?);
         }
@@ -338,7 +339,7 @@ impl Badge {
                 let known = dir.load_identity(&self.name)?;
                 let mut identity =
                     known.unwrap_or_else(|| Identity::new(self.name.clone(), chance::random()));
-                identity.admitted = Some(crate::identity::Admitted {
+                identity.admitted = Some(identity::Admitted {
                     cluster: place.cluster,
                     node: place.id,
                     founder: false,
@@ -453,18 +454,6 @@ impl Badge {
             None if peer.id.0 >= state.identity().next_node => Ok(()),
             None => Err(format!("member {} was retired", peer.id)),
         }
-    }
-}
-
-fn holder(
-    chain: &[&[u8]],
-    trust: &Trust,
-    now: SystemTime,
-    grace: Duration,
-) -> Result<Holder, Unfit> {
-    match judge(chain, trust, now, grace) {
-        Ok(judged) | Err(Unfit::InGrace(judged)) => Ok(judged.holder),
-        Err(unfit) => Err(unfit),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use openraft::EntryPayload;
 
+use crate::lifecycle::aside;
 use crate::model::{Applied, NodeId};
 use crate::state::{Command, Outcome, Part, Proposal, State};
 
@@ -93,7 +94,7 @@ impl Remains {
         self.opened.snapshots.save(&meta, &self.state).map_err(failed)?;
         self.opened.log.begin_at(id, Vote::new(term, self.id.0)).await.map_err(failed)?;
         let log = self.opened.log;
-        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+        let _ = aside(move || log.close()).await;
         Ok(applied(&id))
     }
 }
