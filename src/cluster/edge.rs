@@ -232,4 +232,16 @@ impl Way for Edge {
         let haste = if pulses.is_empty() { Haste::Now } else { Haste::Merged };
         self.confirm_with(pulses, haste).await
     }
+
+    fn turn(&self) -> impl Future<Output = ()> + Send + use<> {
+        let followed = |upstream: &Option<Upstream>| {
+            upstream.as_ref().filter(|upstream| !upstream.lost).map(|upstream| upstream.addr)
+        };
+        let mut upstream = self.upstream.clone();
+        let before = followed(&upstream.borrow());
+        async move {
+            let other = |now: &Option<Upstream>| followed(now).is_some() && followed(now) != before;
+            let _ = upstream.wait_for(other).await;
+        }
+    }
 }

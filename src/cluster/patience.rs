@@ -33,10 +33,21 @@ pub(super) trait Way {
         &self,
         pulses: Vec<Pulse>,
     ) -> impl Future<Output = Result<Confirmed, Unconfirmed>> + Send;
+
+    /// Resolves once the leader is reached in another way than at the time of the call.
+    fn turn(&self) -> impl Future<Output = ()> + Send + use<Self>;
 }
 
 fn pauses() -> Backoff {
     Backoff::new(Duration::from_millis(10), Duration::from_millis(100))
+}
+
+/// Until another try is worth it: a new leader is asked at once.
+async fn pause(pauses: &mut Backoff, turn: impl Future<Output = ()>) {
+    tokio::select! {
+        () = turn => {}
+        () = sleep(pauses.next_delay()) => {}
+    }
 }
 
 /// The outcome and its place in the log.
@@ -47,11 +58,12 @@ pub(super) async fn propose(
     let deadline = Instant::now() + limits::LEADER_PATIENCE;
     let mut pauses = pauses();
     loop {
+        let turn = way.turn();
         match way.propose(command).await {
             Attempt::Done(outcome, index) => return Ok((outcome, index)),
             Attempt::Failed(error) => return Err(error),
             Attempt::NotYet if Instant::now() >= deadline => return Err(ProposeError::NoLeader),
-            Attempt::NotYet => sleep(pauses.next_delay()).await,
+            Attempt::NotYet => pause(&mut pauses, turn).await,
         }
     }
 }
@@ -94,10 +106,11 @@ pub(super) async fn confirm(way: &impl Way, pulses: &[Pulse]) -> Result<Confirme
 async fn confirmed(way: &impl Way, pulses: &[Pulse]) -> Result<Confirmed, ReadError> {
     let mut pauses = pauses();
     loop {
+        let turn = way.turn();
         match way.confirm(pulses.to_vec()).await {
             Ok(confirmed) => return Ok(confirmed),
             Err(Unconfirmed::NoQuorum) => return Err(ReadError::NoQuorum),
-            Err(Unconfirmed::NotYet) => sleep(pauses.next_delay()).await,
+            Err(Unconfirmed::NotYet) => pause(&mut pauses, turn).await,
         }
     }
 }

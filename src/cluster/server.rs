@@ -366,14 +366,8 @@ impl Server {
         let mut status = self.raft.status();
         let now = status.borrow().clone();
         let there = self.census().there.clone();
-        let heir = now
-            .matched
-            .iter()
-            .filter(|(id, _)| now.voters.contains(id))
-            .filter(|(id, _)| there.is_empty() || there.contains(id))
-            .max_by_key(|(_, matched)| **matched)
-            .map(|(id, _)| *id);
-        if let (true, Some(heir)) = (now.leads(), heir) {
+        let heir = now.heirs().into_iter().find(|id| there.is_empty() || there.contains(id));
+        if let Some(heir) = heir {
             let handed = async {
                 self.raft.transfer_leader(heir).await?;
                 let _ = status.wait_for(|status| !status.leads()).await;
@@ -402,6 +396,15 @@ impl Way for Server {
     async fn confirm(&self, pulses: Vec<Pulse>) -> Result<Confirmed, Unconfirmed> {
         let haste = if pulses.is_empty() { Haste::Now } else { Haste::Merged };
         self.confirm_with(pulses, haste).await
+    }
+
+    fn turn(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut status = self.raft.status();
+        let before = status.borrow().leader;
+        async move {
+            let other = |now: &raft::Status| now.leader.is_some() && now.leader != before;
+            let _ = status.wait_for(other).await;
+        }
     }
 }
 

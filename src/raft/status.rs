@@ -64,7 +64,7 @@ impl Status {
     }
 
     /// On the leader, the other voters that answer, those with most of the log first.
-    pub(super) fn heirs(&self) -> Vec<NodeId> {
+    pub fn heirs(&self) -> Vec<NodeId> {
         let others = self.matched.iter().filter(|(id, _)| self.voters.contains(id));
         let others = others.filter(|(_, matched)| self.leads() && matched.is_some());
         let mut heirs: Vec<_> = others.map(|(id, at)| (*at, *id)).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::cluster::asks::{Confirmed, Pulse, Reply, Unconfirmed, confirmed, encode};
@@ -26,6 +26,8 @@ struct Script {
     attempts: Mutex<Vec<fn() -> Attempt>>,
     verdicts: Mutex<Vec<Option<Verdict>>>,
     tries: AtomicUsize,
+    /// Changes whenever another leads.
+    leader: watch::Sender<u64>,
 }
 
 impl Script {
@@ -34,6 +36,7 @@ impl Script {
             attempts: Mutex::new(attempts.iter().rev().copied().collect()),
             verdicts: Mutex::new(verdicts.iter().rev().copied().collect()),
             tries: AtomicUsize::new(0),
+            leader: watch::Sender::new(0),
         }
     }
 
@@ -58,6 +61,14 @@ impl Way for Script {
         let verdict = next(&self.verdicts).ok_or(Unconfirmed::NotYet)?;
         Ok(Confirmed { index: 0, verdicts: vec![verdict] })
     }
+
+    fn turn(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut leader = self.leader.subscribe();
+        let before = *leader.borrow();
+        async move {
+            let _ = leader.wait_for(|now| *now != before).await;
+        }
+    }
 }
 
 const COMMAND: Command = Command::Retire(NodeId(9));
@@ -68,6 +79,21 @@ async fn what_was_never_appended_is_tried_again_until_it_is() {
     let script = Script::new(&[|| Attempt::NotYet, || Attempt::NotYet, done], &[]);
     assert_eq!(patience::propose(&script, &COMMAND).await, Ok((Outcome::Done, 5)));
     assert_eq!(script.tries(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_is_asked_at_once() {
+    let done: fn() -> Attempt = || Attempt::Done(Outcome::Done, 5);
+    let script = Script::new(&[|| Attempt::NotYet, done], &[None, Some(Verdict::Gone)]);
+    let elected = async { script.leader.send_modify(|leader| *leader += 1) };
+    let begun = Instant::now();
+    let (proposed, ()) = tokio::join!(patience::propose(&script, &COMMAND), elected);
+    assert_eq!(proposed, Ok((Outcome::Done, 5)));
+    let pulse = Pulse::Lease(LeaseId(1));
+    let elected = async { script.leader.send_modify(|leader| *leader += 1) };
+    let (alive, ()) = tokio::join!(patience::keep_alive(&script, pulse), elected);
+    assert_eq!(alive, Ok(Alive::Gone));
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,6 +172,9 @@ async fn a_leader_without_a_quorum_is_not_waited_for() {
         }
         async fn confirm(&self, _: Vec<Pulse>) -> Result<Confirmed, Unconfirmed> {
             Err(Unconfirmed::NoQuorum)
+        }
+        fn turn(&self) -> impl Future<Output = ()> + Send + use<> {
+            std::future::pending()
         }
     }
     let (_writer, replica) = replica::new(Part::Shared);
