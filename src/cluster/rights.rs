@@ -131,6 +131,7 @@ fn right(command: &Command) -> Right {
         Command::Put(_)
         | Command::DeleteRange(_)
         | Command::Kv(_)
+        | Command::Txn(_)
         | Command::Compact(_)
         | Command::LeaseGrant { .. }
         | Command::LeaseRevoke(_)

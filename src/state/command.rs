@@ -11,8 +11,9 @@ use crate::model::{
     Source, Stamp, TokenId,
 };
 
-use super::keys::KeyRange;
+use super::keys::{KeyRange, RangeError};
 use super::rows::{Key, KeyRow, NodeDef, Settings};
+use super::txn::{Txn, TxnDone};
 
 /// What the log carries: a command and the cluster time its leader gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +97,7 @@ pub enum Command {
     },
     /// Everyone compares the state as it is after this entry.
     Checkpoint,
+    Txn(Txn),
 }
 
 /// A new cluster and its first member.
@@ -240,6 +242,11 @@ pub enum Outcome {
         revision: Revision,
         keys: u64,
     },
+    Txn {
+        done: TxnDone,
+        /// The revision that it made; of one that wrote nothing, the one it saw.
+        revision: Revision,
+    },
 }
 
 /// Why a command that reached the state changed nothing. Fronts turn these into their protocol.
@@ -298,4 +305,18 @@ pub enum Refusal {
     TokenUsedUp(TokenId),
     #[error("nothing was restored: {0}")]
     Restore(String),
+    #[error("this agent keeps no history")]
+    NoHistory,
+    #[error("a transaction that writes cannot be answered from a state")]
+    NotReadOnly,
+}
+
+impl From<RangeError> for Refusal {
+    fn from(error: RangeError) -> Refusal {
+        match error {
+            RangeError::Compacted { asked, compacted } => Refusal::Compacted { asked, compacted },
+            RangeError::Future { asked, current } => Refusal::FutureRevision { asked, current },
+            RangeError::NoHistory => Refusal::NoHistory,
+        }
+    }
 }

@@ -18,6 +18,7 @@ mod snapshot;
 mod staging;
 mod tables;
 mod topic;
+mod txn;
 mod view;
 
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use rows::{
 pub use snapshot::{Decoder, Part, SnapshotError};
 pub use staging::{Piece, Staging};
 pub use topic::Topic;
+pub use txn::{Compare, Relation, Target, Txn, TxnAnswer, TxnDone, TxnOp};
 pub use view::InstanceView;
 
 /// The level of `apply` that this build speaks at most.

@@ -73,6 +73,11 @@ impl<'a> Draft<'a> {
         self.jump.map_or(self.base.revision + 1, |(_, revision)| revision)
     }
 
+    /// Whether anything was pushed.
+    pub(super) fn has_written(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
     /// Forgets everything: the command is refused as a whole.
     pub(super) fn discard(&mut self) {
         self.rows.clear();

@@ -7,6 +7,7 @@ mod leases;
 mod members;
 mod restore;
 mod tokens;
+mod txn;
 
 use crate::model::Applied;
 
@@ -90,6 +91,7 @@ fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outco
         Command::Restore { id, lineage } => restore::restore(draft, *id, *lineage),
         Command::Unstage(id) => Ok(restore::unstage(draft, *id)),
         Command::Recover { survivor, lineage } => restore::recover(draft, *survivor, *lineage),
+        Command::Txn(txn) => txn::txn(draft, txn),
         Command::Checkpoint => {
             draft.push(Change::Checkpoint);
             Ok(Outcome::Done)

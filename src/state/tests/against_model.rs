@@ -195,7 +195,7 @@ fn same_views(state: &State, model: &Model) {
     );
 }
 
-type Answer = Result<(Vec<(bytes::Bytes, KeyRow)>, bool, u64), RangeError>;
+pub type Answer = Result<(Vec<(bytes::Bytes, KeyRow)>, bool, u64), RangeError>;
 
 fn answer(state: &State, query: &RangeQuery) -> Answer {
     let result = state.range(query)?;
@@ -203,7 +203,7 @@ fn answer(state: &State, query: &RangeQuery) -> Answer {
     Ok((rows, result.more, result.count))
 }
 
-fn model_answer(model: &Model, query: &RangeQuery) -> Answer {
+pub fn model_answer(model: &Model, query: &RangeQuery) -> Answer {
     let current = model.revision;
     if query.revision > current {
         return Err(RangeError::Future { asked: query.revision, current });

@@ -94,17 +94,26 @@ pub fn query() -> impl Strategy<Value = RangeQuery> {
     )
 }
 
-pub fn key_command() -> impl Strategy<Value = Command> {
+pub fn put_of(key: impl Strategy<Value = Key>) -> impl Strategy<Value = Put> {
     let flag = || prop_oneof![4 => Just(false), 1 => Just(true)];
-    let put = (any_key(), value(), lease(), any::<bool>(), flag(), flag()).prop_map(
-        |(key, value, lease, prev_kv, ignore_value, ignore_lease)| {
-            Command::Put(Put { key, value, lease, prev_kv, ignore_value, ignore_lease })
+    (key, value(), lease(), any::<bool>(), flag(), flag()).prop_map(
+        |(key, value, lease, prev_kv, ignore_value, ignore_lease)| Put {
+            key,
+            value,
+            lease,
+            prev_kv,
+            ignore_value,
+            ignore_lease,
         },
-    );
+    )
+}
+
+pub fn key_command() -> impl Strategy<Value = Command> {
     let delete = (range(), any::<bool>())
         .prop_map(|(range, prev_kv)| Command::DeleteRange(DeleteRange { range, prev_kv }));
     prop_oneof![
-        6 => put,
+        6 => put_of(any_key()).prop_map(Command::Put),
+        3 => super::txn::txn().prop_map(Command::Txn),
         2 => delete,
         6 => kv_command().prop_map(Command::Kv),
         2 => (lease(), 1..60u64).prop_map(|(id, ttl)| {

@@ -11,6 +11,7 @@ mod restore;
 mod snapshots;
 mod table;
 mod tokens;
+mod txn;
 
 use crate::model::{Applied, Digest, NodeName, Role, Stamp, TokenId};
 

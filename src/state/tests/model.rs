@@ -98,7 +98,7 @@ impl Model {
         [keys, leases, members, nodes, instances, self.checks.len(), self.tokens.len()]
     }
 
-    fn decide(&mut self, command: &Command) -> Decision {
+    pub fn decide(&mut self, command: &Command) -> Decision {
         match command {
             Command::Found(_) => Err(Refusal::Founded),
             Command::Admit(admission) => self.admit(admission),
@@ -133,6 +133,7 @@ impl Model {
                 Ok(Outcome::Deleted { count: gone.len() as u64, prev, revision })
             }
             Command::Kv(command) => self.kv(command),
+            Command::Txn(txn) => super::txn::decide(self, txn),
             Command::Compact(revision) => self.compact(*revision),
             Command::LeaseGrant { id, ttl } => {
                 if *id == LeaseId(0) {
@@ -290,7 +291,7 @@ impl Model {
         Ok(Outcome::Done)
     }
 
-    fn put(&mut self, put: &Put) -> Decision {
+    pub fn put(&mut self, put: &Put) -> Decision {
         let old = self.keys.get(&put.key);
         if put.key.is_empty() {
             return Err(Refusal::EmptyKey);
