@@ -14,7 +14,7 @@ use crate::state::{Admission, Command, Outcome};
 
 use super::ProposeError;
 use super::checkpoint::{Report, Verdict};
-use super::deadlines::{self, Subject};
+use super::deadlines;
 use super::founding::Candidate;
 use super::operator::{Operated, Operation};
 
@@ -127,20 +127,13 @@ pub(super) struct Introduction {
     pub candidate: Option<Candidate>,
 }
 
-/// One heartbeat on its way to the leader.
+/// One heartbeat on its way to the leader, or a question about one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Pulse {
     Presence(NodeId),
     Lease(LeaseId),
-}
-
-impl Pulse {
-    pub fn subject(self) -> Subject {
-        match self {
-            Pulse::Presence(id) => Subject::Presence(id),
-            Pulse::Lease(id) => Subject::Lease(id),
-        }
-    }
+    /// For how long the lease lives if nobody speaks for it. Renews nothing.
+    LeaseLeft(LeaseId),
 }
 
 /// Why there is no confirmation.

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Index, LeaseId, NodeId};
 use crate::state::State;
 
+use super::asks::Pulse;
+
 /// Monotonic time since some moment of this process.
 pub(super) type Moment = Duration;
 
@@ -113,6 +115,19 @@ impl Deadlines {
             due.push(*subject);
         }
         due
+    }
+
+    /// What a heartbeat does, or a question about one, that a quorum stands behind.
+    pub fn answer(&mut self, pulse: Pulse, now: Moment) -> Verdict {
+        match pulse {
+            Pulse::Presence(id) => self.renew(Subject::Presence(id), now),
+            Pulse::Lease(id) => self.renew(Subject::Lease(id), now),
+            Pulse::LeaseLeft(id) => match self.table.get(&Subject::Lease(id)) {
+                Some(deadline) if deadline.ending => Verdict::Undecided,
+                Some(deadline) => Verdict::For(deadline.at.saturating_sub(now)),
+                None => Verdict::Gone,
+            },
+        }
     }
 
     /// A heartbeat that a quorum stands behind.

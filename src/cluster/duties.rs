@@ -56,7 +56,7 @@ impl Duties {
         let (mut deadlines, now) = (self.deadlines(), self.now());
         let deadlines = deadlines.as_mut()?;
         let take = |deadlines: &mut Deadlines| -> Vec<Verdict> {
-            pulses.iter().map(|pulse| deadlines.renew(pulse.subject(), now)).collect()
+            pulses.iter().map(|pulse| deadlines.answer(*pulse, now)).collect()
         };
         let verdicts = take(deadlines);
         if !verdicts.contains(&Verdict::Gone) {

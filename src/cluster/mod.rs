@@ -185,6 +185,18 @@ impl Cluster {
         }
     }
 
+    /// For how long a lease lives if nobody renews it. Asks the leader, and renews nothing.
+    pub async fn lease_left(&self, id: LeaseId) -> Result<Alive, ReadError> {
+        let pulse = Pulse::LeaseLeft(id);
+        match self.threshold.door() {
+            Some(Door::Server(server)) => patience::keep_alive(&**server, pulse).boxed().await,
+            Some(Door::Edge(edge)) => patience::keep_alive(&**edge, pulse).boxed().await,
+            #[cfg(test)]
+            Some(Door::Solo(solo)) => Ok(solo.keep_alive(Beat::Lease(id))),
+            None => Err(ReadError::NotSynced),
+        }
+    }
+
     /// Wakes when one of the topics is touched. Watch first, then read.
     pub fn watch(&self, topics: impl IntoIterator<Item = Topic>) -> Watch {
         self.replica.watch(topics)

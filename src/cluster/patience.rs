@@ -115,7 +115,7 @@ async fn confirmed(way: &impl Way, pulses: &[Pulse]) -> Result<Confirmed, ReadEr
     }
 }
 
-/// The leader's final word on one heartbeat: an end that is being decided is waited for.
+/// The leader's final word on one pulse: an end that is being decided is waited for.
 pub(super) async fn keep_alive(way: &impl Way, pulse: Pulse) -> Result<Alive, ReadError> {
     let deadline = Instant::now() + limits::LEADER_PATIENCE;
     let mut pauses = pauses();

@@ -107,7 +107,7 @@ fn may_reach(kind: Kind, reach: Reach) -> Result<(), String> {
 fn may_beat(peer: Peer, pulse: Pulse) -> bool {
     match (Kind::of(Some(peer)), pulse) {
         (Kind::Server | Kind::Relay, _) => true,
-        (Kind::Edge, Pulse::Lease(_)) => true,
+        (Kind::Edge, Pulse::Lease(_) | Pulse::LeaseLeft(_)) => true,
         (Kind::Edge, Pulse::Presence(id)) => id == peer.id,
         (Kind::Stranger | Kind::Candidate, _) => false,
     }

@@ -1,6 +1,7 @@
 //! etcd's errors: the gRPC code, the HTTP status it maps to, and the text that clients match on.
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -55,6 +56,23 @@ impl Failure {
 
     pub fn too_large() -> Failure {
         Failure::invalid("etcdserver: request is too large")
+    }
+
+    /// The last line of a stream that the gateway cannot go on with.
+    pub fn line(&self) -> Bytes {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            error: Shape<'a>,
+        }
+        #[derive(Serialize)]
+        struct Shape<'a> {
+            code: u8,
+            message: &'a str,
+        }
+        let error = Shape { code: self.code as u8, message: &self.message };
+        let mut line = serde_json::to_vec(&Line { error }).unwrap_or_default();
+        line.push(b'\n');
+        line.into()
     }
 
     /// The gateway's form. `error` is what gateways before 3.5 call the message.
@@ -125,6 +143,19 @@ impl From<Refusal> for Failure {
             Refusal::LeaseNotFound(_) => {
                 Failure::new(Code::NotFound, "etcdserver: requested lease not found")
             }
+            Refusal::LeaseExists(_) => {
+                Failure::new(Code::FailedPrecondition, "etcdserver: lease already exists")
+            }
+            Refusal::Compacted { .. } => Failure::new(
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision has been compacted",
+            ),
+            Refusal::FutureRevision { .. } => Failure::new(
+                Code::OutOfRange,
+                "etcdserver: mvcc: required revision is a future revision",
+            ),
+            // An edge knows only the present: any server can answer.
+            Refusal::NoHistory => Failure::new(Code::FailedPrecondition, "etcdserver: not capable"),
             other => Failure::new(Code::Unknown, other.to_string()),
         }
     }
@@ -132,18 +163,6 @@ impl From<Refusal> for Failure {
 
 impl From<RangeError> for Failure {
     fn from(error: RangeError) -> Failure {
-        let past = |text| Failure::new(Code::OutOfRange, text);
-        match error {
-            RangeError::Compacted { .. } => {
-                past("etcdserver: mvcc: required revision has been compacted")
-            }
-            RangeError::Future { .. } => {
-                past("etcdserver: mvcc: required revision is a future revision")
-            }
-            // An edge knows only the present: any server can answer.
-            RangeError::NoHistory => {
-                Failure::new(Code::FailedPrecondition, "etcdserver: not capable")
-            }
-        }
+        Refusal::from(error).into()
     }
 }

@@ -1,22 +1,24 @@
 //! The JSON gateway: `POST /v3/…` to a call, its answer to JSON.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
+use futures::stream::{self, StreamExt as _};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use prost::Message;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::model::limits;
 use crate::net::http::{BodyError, collect};
-use crate::state::{Key, KeyRow};
 
-use super::Front;
 use super::error::{Code, Failure};
-use super::kv::{self, DeleteRangeRequest, PutRequest, RangeRequest};
-use super::proto::{self, DeleteRangeResponse, KeyValue, PutResponse, RangeResponse};
+use super::proto::{LeaseKeepAliveRequest, LeaseLeasesRequest};
+use super::{Front, json, kv, lease};
 
 /// Base64 of the largest gRPC message, with room for the names around it.
 const BODY_MAX: usize = 4 * 1024 * 1024;
@@ -32,7 +34,7 @@ pub async fn answer(State(front): State<Arc<Front>>, request: Request<Body>) -> 
     response
 }
 
-async fn serve(front: &Front, request: Request<Body>) -> Result<Response<Body>, Failure> {
+async fn serve(front: &Arc<Front>, request: Request<Body>) -> Result<Response<Body>, Failure> {
     if request.method() == Method::OPTIONS {
         return Ok(Response::new(Body::empty()));
     }
@@ -42,63 +44,113 @@ async fn serve(front: &Front, request: Request<Body>) -> Result<Response<Body>, 
     }
     // What was a beta is the same today.
     let call = path.strip_prefix("/v3beta/").or_else(|| path.strip_prefix("/v3/"));
-    let call = match call {
-        Some(call @ ("kv/put" | "kv/range" | "kv/deleterange")) => call.to_owned(),
-        _ => return Err(Failure::new(Code::NotFound, "Not Found")),
+    let Some(call) = call.and_then(Call::at) else {
+        return Err(Failure::new(Code::NotFound, "Not Found"));
     };
     if request.method() != Method::POST {
         return Err(Failure::new(Code::Unimplemented, "Method Not Allowed"));
     }
     let body = collect(request.into_body(), BODY_MAX, limits::HTTP_BODY_TIMEOUT).await;
-    let body = body.map_err(unread)?;
-    match &*call {
-        "kv/put" => put(front, &body).await,
-        "kv/range" => range(front, &body).await,
-        _ => delete_range(front, &body).await,
+    call.answer(front, body.map_err(unread)?).await
+}
+
+/// What the gateway can be asked.
+#[derive(Clone, Copy)]
+enum Call {
+    Range,
+    Put,
+    DeleteRange,
+    Txn,
+    Compact,
+    LeaseGrant,
+    LeaseRevoke,
+    LeaseKeepAlive,
+    LeaseTimeToLive,
+    LeaseLeases,
+}
+
+impl Call {
+    /// Three of the calls of leases have an older place, too.
+    fn at(path: &str) -> Option<Call> {
+        Some(match path {
+            "kv/range" => Call::Range,
+            "kv/put" => Call::Put,
+            "kv/deleterange" => Call::DeleteRange,
+            "kv/txn" => Call::Txn,
+            "kv/compaction" => Call::Compact,
+            "lease/grant" => Call::LeaseGrant,
+            "lease/revoke" | "kv/lease/revoke" => Call::LeaseRevoke,
+            "lease/keepalive" => Call::LeaseKeepAlive,
+            "lease/timetolive" | "kv/lease/timetolive" => Call::LeaseTimeToLive,
+            "lease/leases" | "kv/lease/leases" => Call::LeaseLeases,
+            _ => return None,
+        })
     }
+
+    async fn answer(self, front: &Arc<Front>, body: Bytes) -> Result<Response<Body>, Failure> {
+        match self {
+            Call::Range => unary(&body, |asked| kv::range(front, asked)).await,
+            Call::Put => unary(&body, |asked| kv::put(front, asked)).await,
+            Call::DeleteRange => unary(&body, |asked| kv::delete_range(front, asked)).await,
+            Call::Txn => unary(&body, |asked| kv::txn(front, asked)).await,
+            Call::Compact => unary(&body, |asked| kv::compact(front, asked)).await,
+            Call::LeaseGrant => unary(&body, |asked| lease::grant(front, asked)).await,
+            Call::LeaseRevoke => unary(&body, |asked| lease::revoke(front, asked)).await,
+            Call::LeaseTimeToLive => unary(&body, |asked| lease::time_to_live(front, asked)).await,
+            Call::LeaseLeases => unary(&body, |_: LeaseLeasesRequest| lease::leases(front)).await,
+            Call::LeaseKeepAlive => keep_alive(front, body).await,
+        }
+    }
+}
+
+/// One message asked, one answered.
+async fn unary<Q, A, F>(body: &[u8], call: impl FnOnce(Q) -> F) -> Result<Response<Body>, Failure>
+where
+    Q: Message + DeserializeOwned + Default,
+    A: Serialize,
+    F: Future<Output = Result<A, Failure>>,
+{
+    let answer = call(json::read(body)?).await?;
+    Ok(answered(Body::from(serde_json::to_vec(&answer).unwrap_or_default())))
+}
+
+/// Each message of the body is answered with a line; the first that cannot be is the last.
+async fn keep_alive(front: &Arc<Front>, body: Bytes) -> Result<Response<Body>, Failure> {
+    let mut asked = json::each::<LeaseKeepAliveRequest>(&body).into_iter();
+    let Some(first) = asked.next() else { return Ok(answered(Body::empty())) };
+    let first = lease::keep_alive(front, first).await?;
+    let lines = stream::unfold(Some((asked, front.clone())), |rest| async {
+        let (mut asked, front) = rest?;
+        match lease::keep_alive(&front, asked.next()?).await {
+            Ok(answer) => Some((result_line(&answer), Some((asked, front)))),
+            Err(failure) => Some((failure.line(), None)),
+        }
+    });
+    let lines = stream::iter([result_line(&first)]).chain(lines).map(Ok::<_, Infallible>);
+    Ok(answered(Body::from_stream(lines)))
+}
+
+/// One answer of a stream.
+fn result_line<A: Serialize>(answer: &A) -> Bytes {
+    #[derive(Serialize)]
+    struct Line<'a, A> {
+        result: &'a A,
+    }
+    let mut line = serde_json::to_vec(&Line { result: answer }).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
 }
 
 fn unread(error: BodyError) -> Failure {
     match error {
-        BodyError::TooLarge { len, .. } => {
-            // The text names the size of the message, of which base64 makes a third more.
-            let size = len / 4 * 3;
-            let max = limits::ETCD_MESSAGE;
-            let text = format!("grpc: received message larger than max ({size} vs. {max})");
-            Failure::new(Code::ResourceExhausted, text)
-        }
+        // The text names the size of the message, of which base64 makes a third more.
+        BodyError::TooLarge { len, .. } => kv::too_long(len / 4 * 3),
         other => Failure::invalid(other.to_string()),
     }
 }
 
-async fn range(front: &Front, body: &Bytes) -> Result<Response<Body>, Failure> {
-    let request: RangeRequest = proto::read(body)?;
-    let (header, result) = kv::range(&front.cluster, &request).await?;
-    let kvs = result.rows.iter().map(|row| key_value(row, request.keys_only)).collect();
-    Ok(json(&RangeResponse { header, kvs, more: result.more, count: result.count }))
-}
-
-async fn put(front: &Front, body: &Bytes) -> Result<Response<Body>, Failure> {
-    let request: PutRequest = proto::read(body)?;
-    let (header, prev) = kv::put(&front.cluster, &request, front.config.request_limit).await?;
-    let prev_kv = prev.as_ref().map(|row| KeyValue { key: &request.key, row, keys_only: false });
-    Ok(json(&PutResponse { header, prev_kv }))
-}
-
-async fn delete_range(front: &Front, body: &Bytes) -> Result<Response<Body>, Failure> {
-    let request: DeleteRangeRequest = proto::read(body)?;
-    let (header, (deleted, prev)) = kv::delete_range(&front.cluster, &request).await?;
-    let prev_kvs = prev.iter().map(|row| key_value(row, false)).collect();
-    Ok(json(&DeleteRangeResponse { header, deleted, prev_kvs }))
-}
-
-fn key_value((key, row): &(Key, Arc<KeyRow>), keys_only: bool) -> KeyValue<'_> {
-    KeyValue { key, row, keys_only }
-}
-
-fn json<T: Serialize>(message: &T) -> Response<Body> {
-    let body = serde_json::to_vec(message).unwrap_or_default();
-    let mut response = Response::new(Body::from(body));
+fn answered(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(GRPC_CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

@@ -1,8 +1,8 @@
-//! Put, Range and DeleteRange in etcd's terms, whatever protocol carried them.
+//! Keys in etcd's terms, whatever protocol carried the call.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use prost::Message as _;
 
 use crate::cluster::{Cluster, Consistency};
 use crate::model::{LeaseId, Revision, limits};
@@ -12,205 +12,209 @@ use crate::state::{
 };
 
 use super::error::{Code, Failure};
+use super::proto::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, KeyValue,
+    PutRequest, PutResponse, RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
+};
+use super::{Front, txn};
 
-/// What etcd's log puts around a put.
+/// What etcd's log puts around a request.
 const ENVELOPE: usize = 18;
 
 /// Of every answer: whose it is and how far the store had come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
-    pub cluster_id: u64,
-    pub member_id: u64,
-    pub revision: Revision,
-    pub raft_term: u64,
+pub(super) fn header(cluster: &Cluster, state: &State, revision: Revision) -> ResponseHeader {
+    let standing = cluster.standing();
+    // etcd's ids have 64 bits; ours are drawn at random, so any 64 of them are as good.
+    let cluster_id = state.identity().cluster as u64;
+    let (member_id, raft_term) = (standing.id.0, standing.term);
+    ResponseHeader { cluster_id, member_id, revision, raft_term }
 }
 
-impl Header {
-    pub fn of(cluster: &Cluster, state: &State, revision: Revision) -> Header {
-        let standing = cluster.standing();
-        // etcd's ids have 64 bits; ours are drawn at random, so any 64 of them are as good.
-        let cluster_id = state.identity().cluster as u64;
-        let (member_id, raft_term) = (standing.id.0, standing.term);
-        Header { cluster_id, member_id, revision, raft_term }
+/// A key as clients see it.
+pub(super) fn key_value(key: &Key, row: &KeyRow, keys_only: bool) -> KeyValue {
+    KeyValue {
+        key: key.clone(),
+        create_revision: row.create,
+        mod_revision: row.modified,
+        version: row.version,
+        value: if keys_only { Key::new() } else { row.value.clone() },
+        lease: row.lease.0,
     }
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RangeRequest {
-    pub key: Bytes,
-    pub range_end: Bytes,
-    pub limit: i64,
-    pub revision: Revision,
-    /// 0 none, 1 ascending, 2 descending; other numbers as none.
-    pub sort_order: i32,
-    /// 0 key, 1 version, 2 create, 3 mod, 4 value.
-    pub sort_target: i32,
-    pub serializable: bool,
-    pub keys_only: bool,
-    pub count_only: bool,
-    pub mod_revision: Bounds,
-    pub create_revision: Bounds,
+pub(super) fn key_values(rows: &[(Key, Arc<KeyRow>)], keys_only: bool) -> Vec<KeyValue> {
+    rows.iter().map(|(key, row)| key_value(key, row, keys_only)).collect()
 }
 
-/// Both inclusive; 0 is no bound.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Bounds {
-    pub min: Revision,
-    pub max: Revision,
+/// Numbers of 64 bits are signed in etcd's messages.
+pub(super) fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PutRequest {
-    pub key: Bytes,
-    pub value: Bytes,
-    pub lease: i64,
-    pub prev_kv: bool,
-    pub ignore_value: bool,
-    pub ignore_lease: bool,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeleteRangeRequest {
-    pub key: Bytes,
-    pub range_end: Bytes,
-    pub prev_kv: bool,
-}
-
-impl RangeRequest {
-    /// The question to ask a state.
-    pub fn query(&self) -> Result<RangeQuery, Failure> {
-        if self.key.is_empty() {
-            return Err(Failure::invalid("etcdserver: key is not provided"));
-        }
-        let sort_by = match self.sort_target {
-            0 => SortBy::Key,
-            1 => SortBy::Version,
-            2 => SortBy::Create,
-            3 => SortBy::Modified,
-            4 => SortBy::Value,
-            _ => return Err(Failure::invalid("etcdserver: invalid sort option")),
-        };
-        Ok(RangeQuery {
-            range: KeyRange { key: self.key.clone(), end: self.range_end.clone() },
-            limit: self.limit,
-            revision: self.revision,
-            sort_by,
-            descending: self.sort_order == 2,
-            count_only: self.count_only,
-            min_modified: self.mod_revision.min,
-            max_modified: self.mod_revision.max,
-            min_create: self.create_revision.min,
-            max_create: self.create_revision.max,
-        })
-    }
-}
-
-impl PutRequest {
-    /// The command to propose, if the request can be one at all.
-    pub fn command(&self, request_limit: usize) -> Result<Command, Failure> {
-        let size = self.encoded_len();
-        if size > limits::ETCD_MESSAGE {
-            return Err(Failure::new(
-                Code::ResourceExhausted,
-                format!(
-                    "grpc: received message larger than max ({size} vs. {})",
-                    limits::ETCD_MESSAGE
-                ),
-            ));
-        }
-        if self.key.is_empty() {
-            return Err(Failure::invalid("etcdserver: key is not provided"));
-        }
-        if self.ignore_value && !self.value.is_empty() {
-            return Err(Failure::invalid("etcdserver: value is provided"));
-        }
-        if self.ignore_lease && self.lease != 0 {
-            return Err(Failure::invalid("etcdserver: lease is provided"));
-        }
-        if size + ENVELOPE > request_limit {
-            return Err(Failure::too_large());
-        }
-        Ok(Command::Put(Put {
-            key: self.key.clone(),
-            value: self.value.clone(),
-            lease: LeaseId(self.lease),
-            prev_kv: self.prev_kv,
-            ignore_value: self.ignore_value,
-            ignore_lease: self.ignore_lease,
-        }))
-    }
-
-    /// Bytes of the request as protobuf.
-    fn encoded_len(&self) -> usize {
-        let bytes = |len: usize| if len == 0 { 0 } else { 1 + varint(len as u64) + len };
-        let number = |n: i64| if n == 0 { 0 } else { 1 + varint(n as u64) };
-        let flags = [self.prev_kv, self.ignore_value, self.ignore_lease];
-        let flags = flags.iter().filter(|flag| **flag).count() * 2;
-        bytes(self.key.len()) + bytes(self.value.len()) + number(self.lease) + flags
-    }
-}
-
-fn varint(number: u64) -> usize {
-    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
-}
-
-impl DeleteRangeRequest {
-    pub fn command(&self) -> Result<Command, Failure> {
-        if self.key.is_empty() {
-            return Err(Failure::invalid("etcdserver: key is not provided"));
-        }
-        let range = KeyRange { key: self.key.clone(), end: self.range_end.clone() };
-        Ok(Command::DeleteRange(DeleteRange { range, prev_kv: self.prev_kv }))
-    }
-}
-
-/// Reads through a read index, or what this agent has where the caller says `serializable`.
-pub async fn range(
-    cluster: &Cluster,
-    request: &RangeRequest,
-) -> Result<(Header, RangeResult), Failure> {
-    let query = request.query()?;
-    let state = if request.serializable {
-        cluster.read(Consistency::Local).await?
-    } else {
-        cluster.read(Consistency::Linearizable).await?
+/// The question that a request asks.
+pub(super) fn query(request: &RangeRequest) -> Result<RangeQuery, Failure> {
+    let sort_by = match request.sort_target {
+        0 => SortBy::Key,
+        1 => SortBy::Version,
+        2 => SortBy::Create,
+        3 => SortBy::Modified,
+        4 => SortBy::Value,
+        _ => return Err(Failure::invalid("etcdserver: invalid sort option")),
     };
+    Ok(RangeQuery {
+        range: range_of(&request.key, &request.range_end)?,
+        limit: request.limit,
+        revision: request.revision,
+        sort_by,
+        // Orders that are not known are none.
+        descending: request.sort_order == 2,
+        count_only: request.count_only,
+        min_modified: request.min_mod_revision,
+        max_modified: request.max_mod_revision,
+        min_create: request.min_create_revision,
+        max_create: request.max_create_revision,
+    })
+}
+
+pub(super) fn range_of(key: &Key, end: &Key) -> Result<KeyRange, Failure> {
+    if key.is_empty() {
+        return Err(Failure::invalid("etcdserver: key is not provided"));
+    }
+    Ok(KeyRange { key: key.clone(), end: end.clone() })
+}
+
+pub(super) fn put_of(request: &PutRequest) -> Result<Put, Failure> {
+    if request.key.is_empty() {
+        return Err(Failure::invalid("etcdserver: key is not provided"));
+    }
+    if request.ignore_value && !request.value.is_empty() {
+        return Err(Failure::invalid("etcdserver: value is provided"));
+    }
+    if request.ignore_lease && request.lease != 0 {
+        return Err(Failure::invalid("etcdserver: lease is provided"));
+    }
+    Ok(Put {
+        key: request.key.clone(),
+        value: request.value.clone(),
+        lease: LeaseId(request.lease),
+        prev_kv: request.prev_kv,
+        ignore_value: request.ignore_value,
+        ignore_lease: request.ignore_lease,
+    })
+}
+
+pub(super) fn deletion_of(request: &DeleteRangeRequest) -> Result<DeleteRange, Failure> {
+    let range = range_of(&request.key, &request.range_end)?;
+    Ok(DeleteRange { range, prev_kv: request.prev_kv })
+}
+
+/// Refuses what is too long for the log. `len` is that of the request's protobuf.
+fn fits(front: &Front, len: usize) -> Result<(), Failure> {
+    match len {
+        len if len > limits::ETCD_MESSAGE => Err(too_long(len as u64)),
+        len if len + ENVELOPE > front.config.request_limit => Err(Failure::too_large()),
+        _ => Ok(()),
+    }
+}
+
+/// gRPC's own word for a message that it does not take.
+pub(super) fn too_long(len: u64) -> Failure {
+    let max = limits::ETCD_MESSAGE;
+    let text = format!("grpc: received message larger than max ({len} vs. {max})");
+    Failure::new(Code::ResourceExhausted, text)
+}
+
+/// Everything that was acknowledged, or what this agent has where the caller says `serializable`.
+async fn read(front: &Front, serializable: bool) -> Result<Arc<State>, Failure> {
+    let how = if serializable { Consistency::Local } else { Consistency::Linearizable };
+    Ok(front.cluster.read(how).await?)
+}
+
+pub(super) async fn range(front: &Front, request: RangeRequest) -> Result<RangeResponse, Failure> {
+    let query = query(&request)?;
+    let state = read(front, request.serializable).await?;
     let result = state.range(&query)?;
-    Ok((Header::of(cluster, &state, state.revision()), result))
+    let header = header(&front.cluster, &state, state.revision());
+    Ok(ranged(&result, request.keys_only, header))
 }
 
-/// What a put returns: the row that was there, if it was asked for.
-pub async fn put(
-    cluster: &Cluster,
-    request: &PutRequest,
-    request_limit: usize,
-) -> Result<(Header, Option<Arc<KeyRow>>), Failure> {
-    match cluster.propose(request.command(request_limit)?).await? {
-        Outcome::Put { prev, revision } => {
-            Ok((Header::of(cluster, &cluster.snapshot(), revision), prev))
-        }
+pub(super) fn ranged(
+    result: &RangeResult,
+    keys_only: bool,
+    header: ResponseHeader,
+) -> RangeResponse {
+    RangeResponse {
+        header: Some(header),
+        kvs: key_values(&result.rows, keys_only),
+        more: result.more,
+        count: count(result.count),
+    }
+}
+
+/// Has the leader apply a command; a refusal is a failure.
+pub(super) async fn propose(front: &Front, command: Command) -> Result<Outcome, Failure> {
+    match front.cluster.propose(command).await? {
+        Outcome::Refused(refusal) => Err(refusal.into()),
+        outcome => Ok(outcome),
+    }
+}
+
+pub(super) async fn put(front: &Front, request: PutRequest) -> Result<PutResponse, Failure> {
+    let put = put_of(&request)?;
+    fits(front, request.encoded_len())?;
+    match propose(front, Command::Put(put)).await? {
+        Outcome::Put { prev, revision } => Ok(PutResponse {
+            header: Some(header(&front.cluster, &front.cluster.snapshot(), revision)),
+            prev_kv: prev.map(|row| key_value(&request.key, &row, false)),
+        }),
         other => Err(unexpected(&other)),
     }
 }
 
-/// How many keys went, and their rows, if they were asked for.
-pub type Deleted = (u64, Vec<(Key, Arc<KeyRow>)>);
-
-pub async fn delete_range(
-    cluster: &Cluster,
-    request: &DeleteRangeRequest,
-) -> Result<(Header, Deleted), Failure> {
-    match cluster.propose(request.command()?).await? {
-        Outcome::Deleted { count, prev, revision } => {
-            Ok((Header::of(cluster, &cluster.snapshot(), revision), (count, prev)))
-        }
+pub(super) async fn delete_range(
+    front: &Front,
+    request: DeleteRangeRequest,
+) -> Result<DeleteRangeResponse, Failure> {
+    match propose(front, Command::DeleteRange(deletion_of(&request)?)).await? {
+        Outcome::Deleted { count: deleted, prev, revision } => Ok(DeleteRangeResponse {
+            header: Some(header(&front.cluster, &front.cluster.snapshot(), revision)),
+            deleted: count(deleted),
+            prev_kvs: key_values(&prev, false),
+        }),
         other => Err(unexpected(&other)),
     }
 }
 
-fn unexpected(outcome: &Outcome) -> Failure {
-    match outcome {
-        Outcome::Refused(refusal) => refusal.clone().into(),
-        other => Failure::new(Code::Unknown, format!("unexpected outcome {other:?}")),
-    }
+/// One that writes nothing is read like a range: stale only if all of its ranges may be.
+pub(super) async fn txn(front: &Front, request: TxnRequest) -> Result<TxnResponse, Failure> {
+    let asked = txn::checked(&request)?;
+    fits(front, request.encoded_len())?;
+    let (done, state, revision) = if asked.is_read_only() {
+        let state = read(front, txn::is_serializable(&request)).await?;
+        let done = state.read_txn(&asked).map_err(Failure::from)?;
+        let revision = state.revision();
+        (done, state, revision)
+    } else {
+        match propose(front, Command::Txn(asked)).await? {
+            Outcome::Txn { done, revision } => (done, front.cluster.snapshot(), revision),
+            other => return Err(unexpected(&other)),
+        }
+    };
+    let header = header(&front.cluster, &state, revision);
+    Ok(txn::answered(&request, done, header))
+}
+
+/// History below the revision goes at once, whether the caller says `physical` or not.
+pub(super) async fn compact(
+    front: &Front,
+    request: CompactionRequest,
+) -> Result<CompactionResponse, Failure> {
+    propose(front, Command::Compact(request.revision)).await?;
+    let state = front.cluster.snapshot();
+    let header = header(&front.cluster, &state, state.revision());
+    Ok(CompactionResponse { header: Some(header) })
+}
+
+pub(super) fn unexpected(outcome: &Outcome) -> Failure {
+    Failure::new(Code::Unknown, format!("unexpected outcome {outcome:?}"))
 }

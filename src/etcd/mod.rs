@@ -1,11 +1,15 @@
-//! The etcd v3 API: keys over gRPC and through the JSON gateway, and the side endpoints beside it.
+//! The etcd v3 API: keys and leases over gRPC and through the JSON gateway, and the side endpoints
+//! beside it.
 
 mod error;
 mod gateway;
+mod json;
 mod kv;
+mod lease;
 mod proto;
 mod rpc;
 mod side;
+mod txn;
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +45,7 @@ struct Front {
 /// Everything below `/v3`, gRPC, and what etcd serves beside it.
 pub fn router(config: Config, cluster: Cluster, requests: Requests) -> Router {
     let front = Arc::new(Front { config, cluster, requests });
-    let grpc = rpc::KvService::server(front.clone());
+    let services = rpc::Services::new(front.clone());
     Router::new()
         .route("/v3", any(gateway::answer))
         .route("/v3/", any(gateway::answer))
@@ -51,6 +55,7 @@ pub fn router(config: Config, cluster: Cluster, requests: Requests) -> Router {
         .route("/v2/{*path}", any(side::not_found))
         .route("/version", any(side::version))
         .route("/health", any(side::health))
-        .route_service("/etcdserverpb.KV/{*call}", grpc)
+        .route_service("/etcdserverpb.KV/{*call}", services.kv())
+        .route_service("/etcdserverpb.Lease/{*call}", services.lease())
         .with_state(front)
 }

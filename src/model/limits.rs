@@ -16,6 +16,10 @@ pub const ETCD_REQUEST: usize = 1536 * 1024;
 pub const ETCD_MESSAGE: usize = 2 * 1024 * 1024;
 /// Operations in one transaction (etcd's limit).
 pub const TXN_OPS: usize = 128;
+/// A lease lives for at least this long, so that a change of leader does not outlast it (etcd's).
+pub const LEASE_TTL_MIN: Duration = Duration::from_secs(2);
+/// Longest TTL of a lease (etcd's).
+pub const LEASE_TTL_MAX: Duration = Duration::from_secs(9_000_000_000);
 /// How deep transactions may nest.
 pub const TXN_DEPTH: usize = 16;
 /// What a limit may be configured to at most.

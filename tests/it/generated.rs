@@ -8,9 +8,18 @@ const WRITE: &str = "REMORA_GENERATE";
 
 #[test]
 fn the_code_of_etcds_messages_is_that_of_their_definitions() {
-    let rpc = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/etcd/rpc");
+    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/etcd/proto");
     let out = tempfile::TempDir::new().unwrap();
-    let definitions = protox::compile(["kv.proto"], [&rpc]).unwrap();
+    let definitions = protox::compile(["kv.proto", "lease.proto"], [&proto]).unwrap();
+    let mut json = pbjson_build::Builder::new();
+    definitions.file.iter().for_each(|file| {
+        json.register_file_descriptor(file.clone());
+    });
+    json.preserve_proto_field_names()
+        .ignore_unknown_fields()
+        .out_dir(out.path())
+        .build(&[".etcdserverpb", ".mvccpb"])
+        .unwrap();
     tonic_prost_build::configure()
         .bytes(".")
         .build_client(false)
@@ -18,8 +27,9 @@ fn the_code_of_etcds_messages_is_that_of_their_definitions() {
         .out_dir(out.path())
         .compile_fds(definitions)
         .unwrap();
-    for name in ["etcdserverpb.rs", "mvccpb.rs"] {
-        let committed: PathBuf = rpc.join("generated").join(name);
+    let names = ["etcdserverpb.rs", "mvccpb.rs", "etcdserverpb.serde.rs", "mvccpb.serde.rs"];
+    for name in names {
+        let committed: PathBuf = proto.join("generated").join(name);
         let fresh = fs::read_to_string(out.path().join(name)).unwrap();
         if std::env::var_os(WRITE).is_some() {
             fs::create_dir_all(committed.parent().unwrap()).unwrap();

@@ -1,6 +1,8 @@
 //! etcd's own client on real agents: keys over gRPC, on a server and through an edge.
 
-use crate::house::{Agent, AgentSpec, run};
+use std::time::Duration;
+
+use crate::house::{Agent, AgentSpec, eventually, run, run_with};
 
 fn etcdctl(agent: &Agent, args: &[&str]) -> Result<String, String> {
     let endpoint = format!("--endpoints=http://{}", agent.spec.place.http());
@@ -29,12 +31,59 @@ fn etcdctl_puts_gets_and_deletes_through_any_agent() {
 }
 
 #[test]
+fn etcdctl_grants_leases_that_end_when_nobody_renews_them() {
+    let server = Agent::start(AgentSpec::server("server"));
+    let edge = Agent::start(AgentSpec::edge("edge", vec![server.spec.place.peer()]));
+    let granted = etcdctl(&edge, &["lease", "grant", "2"]).unwrap();
+    let id = granted.split_whitespace().nth(1).unwrap().to_owned();
+    assert_eq!(granted, format!("lease {id} granted with TTL(2s)\n"));
+    let lease = format!("--lease={id}");
+    assert_eq!(etcdctl(&server, &["put", "app/lock", "held", &lease]).unwrap(), "OK\n");
+    let left = etcdctl(&edge, &["lease", "timetolive", "--keys", &id]).unwrap();
+    assert!(left.starts_with(&format!("lease {id} granted with TTL(2s), remaining(")), "{left}");
+    assert!(left.ends_with("attached keys([app/lock])\n"), "{left}");
+    let once = etcdctl(&server, &["lease", "keep-alive", "--once", &id]).unwrap();
+    assert_eq!(once, format!("lease {id} keepalived with TTL(2)\n"));
+    assert!(etcdctl(&server, &["lease", "list"]).unwrap().contains(&id));
+    eventually("the lease has ended", Duration::from_secs(20), || {
+        let left = etcdctl(&edge, &["lease", "timetolive", &id])?;
+        if left.contains("already expired") { Ok(()) } else { Err(left) }
+    });
+    assert_eq!(etcdctl(&server, &["get", "app/lock"]).unwrap(), "");
+    let gone = etcdctl(&server, &["lease", "revoke", &id]).unwrap_err();
+    assert!(gone.contains("requested lease not found"), "{gone}");
+}
+
+#[test]
+fn etcdctl_compares_and_swaps_and_compacts() {
+    let server = Agent::start(AgentSpec::server("server"));
+    let edge = Agent::start(AgentSpec::edge("edge", vec![server.spec.place.peer()]));
+    let swap = "value(\"app/owner\") = \"\"\n\nput app/owner a\nget app/owner\n\nput app/owner b\nget app/owner\n\n";
+    let create =
+        "create(\"app/owner\") = \"0\"\n\nput app/owner a\nget app/owner\n\nget app/owner\n\n";
+    let txn = |agent: &Agent, script: &str| {
+        let endpoint = format!("--endpoints=http://{}", agent.spec.place.http());
+        run_with("etcdctl", &[&endpoint, "txn"], script).unwrap()
+    };
+    assert_eq!(txn(&edge, create), "SUCCESS\n\nOK\n\napp/owner\na\n");
+    assert_eq!(txn(&server, create), "FAILURE\n\napp/owner\na\n");
+    assert_eq!(txn(&edge, swap), "FAILURE\n\nOK\n\napp/owner\nb\n");
+    assert_eq!(
+        etcdctl(&server, &["get", "app/owner", "--rev=2", "--print-value-only"]).unwrap(),
+        "a\n"
+    );
+    assert_eq!(etcdctl(&edge, &["compaction", "3"]).unwrap(), "compacted revision 3\n");
+    let past = etcdctl(&server, &["get", "app/owner", "--rev=2"]).unwrap_err();
+    assert!(past.contains("required revision has been compacted"), "{past}");
+}
+
+#[test]
 fn what_is_refused_carries_etcds_code_and_text() {
     let server = Agent::start(AgentSpec::server("server"));
     let past = etcdctl(&server, &["get", "a", "--rev=99"]).unwrap_err();
     assert!(past.contains("mvcc: required revision is a future revision"), "{past}");
     let lease = etcdctl(&server, &["put", "a", "b", "--lease=1234"]).unwrap_err();
     assert!(lease.contains("requested lease not found"), "{lease}");
-    let unknown = etcdctl(&server, &["compaction", "1"]).unwrap_err();
+    let unknown = etcdctl(&server, &["alarm", "list"]).unwrap_err();
     assert!(unknown.contains("code = Unimplemented"), "{unknown}");
 }

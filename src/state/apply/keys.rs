@@ -122,6 +122,9 @@ pub(super) fn compact(draft: &mut Draft<'_>, revision: Revision) -> Result<Outco
         return Err(Refusal::FutureRevision { asked: revision, current });
     }
     let compacted = draft.base().history().map_or(0, |history| history.compacted());
+    if (revision, compacted) == (0, 0) {
+        return Ok(Outcome::Done);
+    }
     if revision <= compacted {
         return Err(Refusal::Compacted { asked: revision, compacted });
     }

@@ -365,6 +365,9 @@ impl Model {
         if revision > self.revision {
             return Err(Refusal::FutureRevision { asked: revision, current: self.revision });
         }
+        if revision == 0 && self.compacted == 0 {
+            return Ok(Outcome::Done);
+        }
         if revision <= self.compacted {
             return Err(Refusal::Compacted { asked: revision, compacted: self.compacted });
         }

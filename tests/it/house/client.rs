@@ -95,11 +95,18 @@ fn parse(raw: &[u8]) -> Option<Answer> {
 
 /// Runs a program to its end; its standard output, or what it said on standard error.
 pub fn run(program: &str, args: &[&str]) -> Result<String, String> {
-    let output = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{program}: {error}"))?;
+    run_with(program, args, "")
+}
+
+/// The same, with something to read.
+pub fn run_with(program: &str, args: &[&str], input: &str) -> Result<String, String> {
+    let failed = |error: std::io::Error| format!("{program}: {error}");
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    // A program that ends without reading it all says why by itself.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().map_err(failed)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {
         Ok(text(&output.stdout))

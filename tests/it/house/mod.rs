@@ -10,7 +10,7 @@ mod wait;
 
 pub use agent::{Agent, AgentSpec, tokens};
 pub use app::{App, Nginx};
-pub use client::{Client, dig, dig_tcp, run};
+pub use client::{Client, dig, dig_tcp, run, run_with};
 pub use cluster::Cluster;
 pub use load::Load;
 pub use place::Place;

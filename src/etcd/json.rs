@@ -1,0 +1,101 @@
+//! Messages as the gateway reads them.
+
+use prost::Message;
+use serde::de::DeserializeOwned;
+use serde_json::{Deserializer, Value};
+
+use crate::model::limits;
+
+use super::error::Failure;
+use super::kv::too_long;
+
+/// The first object of a body; none at all is an empty message.
+pub(super) fn read<M: Message + DeserializeOwned + Default>(body: &[u8]) -> Result<M, Failure> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(M::default());
+    }
+    let message = first(body)?;
+    let len = M::encoded_len(&message);
+    if len > limits::ETCD_MESSAGE { Err(too_long(len as u64)) } else { Ok(message) }
+}
+
+/// The messages of a body, one after the other, up to the first that is none.
+pub(super) fn each<M: DeserializeOwned>(body: &[u8]) -> Vec<M> {
+    let values = Deserializer::from_slice(body).into_iter::<Value>();
+    let messages = values.map_while(|value| {
+        let mut value = value.ok()?;
+        plain(&mut value);
+        M::deserialize(value).ok()
+    });
+    messages.collect()
+}
+
+/// What is written as etcd writes it is read as it stands; what is not, once more in other words.
+fn first<M: DeserializeOwned>(body: &[u8]) -> Result<M, Failure> {
+    let mut stream = Deserializer::from_slice(body);
+    let strict = match M::deserialize(&mut stream) {
+        Ok(message) => return Ok(message),
+        Err(error) if error.is_eof() => return Err(Failure::invalid("unexpected EOF")),
+        Err(error) => error,
+    };
+    let refused = || Failure::invalid(format!("proto: {strict}"));
+    let mut values = Deserializer::from_slice(body).into_iter::<Value>();
+    let Some(Ok(mut value)) = values.next() else { return Err(refused()) };
+    // Of two fields of one name a value keeps the last; the message may have neither.
+    if strict.to_string().contains("duplicate field") {
+        return Err(refused());
+    }
+    plain(&mut value);
+    loop {
+        let error = match M::deserialize(&value) {
+            Ok(message) => return Ok(message),
+            Err(error) => error.to_string(),
+        };
+        // Names of choices that are not known count as not given.
+        let unknown = error.strip_prefix("unknown variant `").and_then(|rest| rest.split_once('`'));
+        if !unknown.is_some_and(|(name, _)| forget(&mut value, name)) {
+            return Err(refused());
+        }
+    }
+}
+
+/// Leaves out the fields whose value is that name, and says whether there were any.
+fn forget(value: &mut Value, name: &str) -> bool {
+    match value {
+        Value::Object(fields) => {
+            let before = fields.len();
+            fields.retain(|_, value| value.as_str() != Some(name));
+            let inside = fields.values_mut().fold(false, |any, value| forget(value, name) | any);
+            inside || fields.len() < before
+        }
+        Value::Array(items) => {
+            let before = items.len();
+            items.retain(|item| item.as_str() != Some(name));
+            let inside = items.iter_mut().fold(false, |any, item| forget(item, name) | any);
+            inside || items.len() < before
+        }
+        _ => false,
+    }
+}
+
+/// Leaves out what is null, and writes whole numbers as such: `1.0` and `"1e1"`.
+fn plain(value: &mut Value) {
+    let number = match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            return fields.values_mut().for_each(plain);
+        }
+        Value::Array(items) => return items.iter_mut().for_each(plain),
+        Value::Number(number) if number.is_f64() => number.as_f64(),
+        Value::String(text) if text.contains(['.', 'e', 'E']) => text.parse().ok(),
+        _ => None,
+    };
+    if let Some(whole) = number.and_then(whole) {
+        *value = whole.into();
+    }
+}
+
+fn whole(number: f64) -> Option<i64> {
+    let fits = number.fract() == 0.0 && number.abs() < 9.2e18;
+    fits.then_some(number as i64)
+}

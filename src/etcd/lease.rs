@@ -1,0 +1,118 @@
+//! Leases in etcd's terms.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+use crate::cluster::{Alive, Beat, Consistency};
+use crate::lifecycle::chance::Dice;
+use crate::model::{LeaseId, limits};
+use crate::state::{Command, Refusal};
+
+use super::Front;
+use super::error::{Code, Failure};
+use super::kv::{header, propose};
+use super::proto::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
+    LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, ResponseHeader,
+};
+
+/// How often a new id is drawn while the one before is taken.
+const DRAWS: usize = 8;
+
+/// What is shorter lives as long as this.
+fn granted(seconds: i64) -> Result<Duration, Failure> {
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    if seconds > limits::LEASE_TTL_MAX.as_secs() {
+        return Err(Failure::new(Code::OutOfRange, "etcdserver: too large lease TTL"));
+    }
+    Ok(Duration::from_secs(seconds).max(limits::LEASE_TTL_MIN))
+}
+
+fn now(front: &Front) -> ResponseHeader {
+    let state = front.cluster.snapshot();
+    header(&front.cluster, &state, state.revision())
+}
+
+/// Whole seconds, of which the last counts until it is over.
+fn seconds(left: Duration) -> i64 {
+    let whole = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    super::kv::count(whole)
+}
+
+/// Under the id that the caller names, or one that nobody has.
+pub(super) async fn grant(
+    front: &Front,
+    request: LeaseGrantRequest,
+) -> Result<LeaseGrantResponse, Failure> {
+    let ttl = granted(request.ttl)?;
+    let mut draws = if request.id == 0 { DRAWS } else { 1 };
+    loop {
+        draws -= 1;
+        let id = match request.id {
+            0 => LeaseId(Dice.random_range(1..=i64::MAX)),
+            id => LeaseId(id),
+        };
+        match propose(front, Command::LeaseGrant { id, ttl }).await {
+            Err(taken) if draws > 0 && taken == Refusal::LeaseExists(id).into() => {}
+            Err(failure) => return Err(failure),
+            Ok(_) => {
+                let (ttl, error) = (seconds(ttl), String::new());
+                let header = Some(now(front));
+                return Ok(LeaseGrantResponse { header, id: id.0, ttl, error });
+            }
+        }
+    }
+}
+
+/// Its keys go with it.
+pub(super) async fn revoke(
+    front: &Front,
+    request: LeaseRevokeRequest,
+) -> Result<LeaseRevokeResponse, Failure> {
+    propose(front, Command::LeaseRevoke(LeaseId(request.id))).await?;
+    Ok(LeaseRevokeResponse { header: Some(now(front)) })
+}
+
+/// A TTL of 0 says that there is no such lease.
+pub(super) async fn keep_alive(
+    front: &Front,
+    request: LeaseKeepAliveRequest,
+) -> Result<LeaseKeepAliveResponse, Failure> {
+    let ttl = match front.cluster.keep_alive(Beat::Lease(LeaseId(request.id))).await? {
+        Alive::For(ttl) => seconds(ttl),
+        Alive::Gone => 0,
+    };
+    Ok(LeaseKeepAliveResponse { header: Some(now(front)), id: request.id, ttl })
+}
+
+/// A TTL of -1 says that there is no such lease.
+pub(super) async fn time_to_live(
+    front: &Front,
+    request: LeaseTimeToLiveRequest,
+) -> Result<LeaseTimeToLiveResponse, Failure> {
+    let id = LeaseId(request.id);
+    let left = front.cluster.lease_left(id).await?;
+    // The leader may know of a lease that this agent has yet to hear of.
+    let state = front.cluster.read(Consistency::Linearizable).await?;
+    let header = Some(header(&front.cluster, &state, state.revision()));
+    let (Alive::For(left), Some(lease)) = (left, state.lease(id)) else {
+        let gone = LeaseTimeToLiveResponse { header, id: id.0, ttl: -1, ..Default::default() };
+        return Ok(gone);
+    };
+    let keys = match request.keys {
+        true => state.lease_keys(id).cloned().collect(),
+        false => Vec::new(),
+    };
+    let (ttl, granted_ttl) = (seconds(left), seconds(lease.ttl));
+    Ok(LeaseTimeToLiveResponse { header, id: id.0, ttl, granted_ttl, keys })
+}
+
+/// As this agent has them, with a leader or without.
+pub(super) async fn leases(front: &Front) -> Result<LeaseLeasesResponse, Failure> {
+    let state = front.cluster.read(Consistency::Local).await?;
+    let leases = state.leases().map(|lease| LeaseStatus { id: lease.id.0 }).collect();
+    let header = Some(header(&front.cluster, &state, state.revision()));
+    Ok(LeaseLeasesResponse { header, leases })
+}

@@ -1,0 +1,21 @@
+//! etcd's messages, as protobuf and as JSON; made from the definitions beside them, which a test of
+//! the house compares.
+
+/// KV and Lease.
+#[allow(clippy::all, clippy::pedantic, unused_qualifications, reason = "generated code")]
+#[rustfmt::skip]
+pub mod etcdserverpb {
+    include!("generated/etcdserverpb.rs");
+    include!("generated/etcdserverpb.serde.rs");
+}
+
+/// Keys.
+#[allow(clippy::all, clippy::pedantic, unused_qualifications, reason = "generated code")]
+#[rustfmt::skip]
+pub mod mvccpb {
+    include!("generated/mvccpb.rs");
+    include!("generated/mvccpb.serde.rs");
+}
+
+pub use etcdserverpb::*;
+pub use mvccpb::KeyValue;

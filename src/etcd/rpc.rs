@@ -1,0 +1,166 @@
+//! The calls over gRPC.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use futures::stream::{self, StreamExt as _};
+use tonic::{Code as RpcCode, Request, Response, Status, Streaming};
+
+use crate::model::limits;
+
+use super::error::{Code, Failure};
+use super::proto::kv_server::{Kv, KvServer};
+use super::proto::lease_server::{Lease, LeaseServer};
+use super::proto::{
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
+    LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, PutResponse, RangeRequest,
+    RangeResponse, TxnRequest, TxnResponse,
+};
+use super::{Front, kv, lease};
+
+/// All services; tonic has each told apart by its trait.
+#[derive(Clone)]
+pub(super) struct Services {
+    front: Arc<Front>,
+}
+
+impl Services {
+    pub(super) fn new(front: Arc<Front>) -> Services {
+        Services { front }
+    }
+
+    // etcd's bound of a message lies above its bound of a request, and so it is answered by the
+    // texts that clients know.
+    pub(super) fn kv(&self) -> KvServer<Services> {
+        KvServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
+    }
+
+    pub(super) fn lease(&self) -> LeaseServer<Services> {
+        LeaseServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
+    }
+
+    fn answered<T>(&self, answer: Result<T, Failure>) -> Result<Response<T>, Status> {
+        let answer = answer.map(Response::new).map_err(Status::from);
+        let status = answer.as_ref().map_or_else(|status| status.code(), |_| RpcCode::Ok);
+        self.front.requests.count("grpc", http_of(status));
+        answer
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Status {
+        let code = match failure.code {
+            Code::Unknown => RpcCode::Unknown,
+            Code::InvalidArgument => RpcCode::InvalidArgument,
+            Code::DeadlineExceeded => RpcCode::DeadlineExceeded,
+            Code::NotFound => RpcCode::NotFound,
+            Code::ResourceExhausted => RpcCode::ResourceExhausted,
+            Code::FailedPrecondition => RpcCode::FailedPrecondition,
+            Code::OutOfRange => RpcCode::OutOfRange,
+            Code::Unimplemented => RpcCode::Unimplemented,
+            Code::Unavailable => RpcCode::Unavailable,
+        };
+        Status::new(code, failure.message)
+    }
+}
+
+/// As which HTTP status an answer counts: gRPC's own is 200 always.
+fn http_of(code: RpcCode) -> http::StatusCode {
+    use http::StatusCode;
+    match code {
+        RpcCode::Ok => StatusCode::OK,
+        RpcCode::InvalidArgument | RpcCode::FailedPrecondition | RpcCode::OutOfRange => {
+            StatusCode::BAD_REQUEST
+        }
+        RpcCode::NotFound => StatusCode::NOT_FOUND,
+        RpcCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[tonic::async_trait]
+impl Kv for Services {
+    async fn range(
+        &self,
+        request: Request<RangeRequest>,
+    ) -> Result<Response<RangeResponse>, Status> {
+        self.answered(kv::range(&self.front, request.into_inner()).await)
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
+        self.answered(kv::put(&self.front, request.into_inner()).await)
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<DeleteRangeRequest>,
+    ) -> Result<Response<DeleteRangeResponse>, Status> {
+        self.answered(kv::delete_range(&self.front, request.into_inner()).await)
+    }
+
+    async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
+        self.answered(kv::txn(&self.front, request.into_inner()).await)
+    }
+
+    async fn compact(
+        &self,
+        request: Request<CompactionRequest>,
+    ) -> Result<Response<CompactionResponse>, Status> {
+        self.answered(kv::compact(&self.front, request.into_inner()).await)
+    }
+}
+
+#[tonic::async_trait]
+impl Lease for Services {
+    async fn lease_grant(
+        &self,
+        request: Request<LeaseGrantRequest>,
+    ) -> Result<Response<LeaseGrantResponse>, Status> {
+        self.answered(lease::grant(&self.front, request.into_inner()).await)
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: Request<LeaseRevokeRequest>,
+    ) -> Result<Response<LeaseRevokeResponse>, Status> {
+        self.answered(lease::revoke(&self.front, request.into_inner()).await)
+    }
+
+    type LeaseKeepAliveStream =
+        Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
+
+    /// Answers one message after the other; ends with the first that cannot be answered.
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<LeaseKeepAliveRequest>>,
+    ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
+        let alive = (request.into_inner(), self.front.clone());
+        let answers = stream::unfold(Some(alive), |alive| async {
+            let (mut asked, front) = alive?;
+            let answer = match asked.next().await? {
+                Ok(request) => lease::keep_alive(&front, request).await.map_err(Status::from),
+                Err(status) => Err(status),
+            };
+            let goes_on = answer.is_ok().then_some((asked, front));
+            Some((answer, goes_on))
+        });
+        self.answered(Ok(answers.boxed() as Self::LeaseKeepAliveStream))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<LeaseTimeToLiveRequest>,
+    ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
+        self.answered(lease::time_to_live(&self.front, request.into_inner()).await)
+    }
+
+    async fn lease_leases(
+        &self,
+        _: Request<LeaseLeasesRequest>,
+    ) -> Result<Response<LeaseLeasesResponse>, Status> {
+        self.answered(lease::leases(&self.front).await)
+    }
+}
