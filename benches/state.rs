@@ -18,6 +18,8 @@ use remora::state::{
 const KEYS: usize = 100_000;
 const SERVICES: usize = 1_000;
 const INSTANCES: usize = 3;
+/// Of each service in a cluster of 100,000.
+const MANY: usize = 100;
 
 fn main() {
     let (mut writer, replica) = founded();
@@ -26,8 +28,12 @@ fn main() {
     writes(&mut writer);
     reads(&replica.snapshot());
     waiters(&mut writer, &replica);
-    snapshots(&replica.snapshot());
+    snapshots(&replica.snapshot(), Part::Server);
     housekeeping(&mut writer);
+    let (mut writer, replica) = founded();
+    register(&mut writer, MANY);
+    println!("\n{} instances with a check each, as an edge gets them:", SERVICES * MANY);
+    snapshots(&replica.snapshot(), Part::Shared);
 }
 
 /// Runs `work` for `times` rounds and prints what one of them took.
@@ -102,14 +108,14 @@ fn waiters(writer: &mut Writer, replica: &Replica) {
     waiting.clear();
 }
 
-fn snapshots(state: &State) {
-    let bytes = state.encode(Part::Server);
+fn snapshots(state: &State, part: Part) {
+    let bytes = state.encode(part);
     println!("snapshot: {:.1} MB", bytes.len() as f64 / 1e6);
     measure("encode a snapshot", 3, |_| {
-        black_box(state.encode(Part::Server));
+        black_box(state.encode(part));
     });
     measure("decode a snapshot", 3, |_| {
-        black_box(State::decode(&bytes, Part::Server).is_ok());
+        black_box(State::decode(&bytes, part).is_ok());
     });
     measure("checksum", 3, |_| {
         black_box(state.checksum(Part::Shared));
@@ -189,7 +195,12 @@ fn fill(writer: &mut Writer) {
     for n in 0..KEYS {
         take(writer, put(key(n)));
     }
-    for n in 0..INSTANCES {
+    register(writer, INSTANCES);
+}
+
+/// So many instances of each service, with a check each; one node has one of each.
+fn register(writer: &mut Writer, instances: usize) {
+    for n in 0..instances {
         let name = format!("node-{n}");
         let node = Folded::new(&name);
         take(writer, Command::Catalog(vec![CatalogOp::PutNode(node_def(&name))]));

@@ -33,6 +33,11 @@ impl Folded {
         }
     }
 
+    /// The same; a name that is in lower case already is shared, not copied.
+    pub fn of(name: &Arc<str>) -> Folded {
+        if name.chars().any(char::is_uppercase) { Folded::new(name) } else { Folded(name.clone()) }
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

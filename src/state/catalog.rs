@@ -146,8 +146,8 @@ impl Catalog {
             }
         }
         self.touch_node(&key.node, true, touch);
-        let was = old.map(|row| Folded::new(&row.def.name));
-        let is = row.map(|row| Folded::new(&row.def.name));
+        let was = old.map(|row| Folded::of(&row.def.name));
+        let is = row.map(|row| Folded::of(&row.def.name));
         let own_checks = has_checks && shown_changed;
         if let Some(was) = was.filter(|was| Some(was) != is.as_ref()) {
             self.leave_service(&was, key, own_checks, touch);
@@ -238,7 +238,7 @@ impl Catalog {
 
     fn touch_instance(&mut self, key: &InstanceKey, concern: Concern, touch: &mut Touch) {
         let Some(entry) = self.instances.get(key) else { return };
-        let service = Folded::new(&entry.row.def.name);
+        let service = Folded::of(&entry.row.def.name);
         if let Some(entry) = self.services.get_mut(&service) {
             entry.touch(&service, concern, touch);
         }

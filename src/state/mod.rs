@@ -12,6 +12,7 @@ mod change;
 mod command;
 mod history;
 mod keys;
+mod loading;
 mod presence;
 mod rows;
 mod snapshot;

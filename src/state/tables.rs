@@ -10,13 +10,13 @@ use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, St
 use super::State;
 use super::catalog::TableIndexes;
 use super::history::{History, KeyEvent};
+use super::loading::Strings;
 use super::rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeRow,
     TokenRow, Tombstone,
 };
 use super::snapshot::{Part, Sealer, SnapshotError};
 use super::staging::{Piece, Staging};
-use super::topic::Touch;
 
 const HEAD: u8 = 1;
 const MEMBERS: u8 = 2;
@@ -146,13 +146,13 @@ pub(super) struct Tables {
     history: Option<History>,
     /// The revision whose events are coming in.
     past: Option<(Revision, Stamp, Vec<KeyEvent>)>,
+    strings: Strings,
 }
 
 impl Tables {
     /// Takes the rows of one section. Kinds that are not known come from a later release.
     pub(super) fn take(&mut self, kind: u8, part: Part, rows: &[u8]) -> Result<(), Unfit> {
         let state = &mut self.state;
-        let mut touch = Touch::default();
         match kind {
             HEAD => each(rows, |head: Head| self.head = Some(head)),
             MEMBERS => each(rows, |(id, row): (NodeId, Arc<Member>)| {
@@ -169,13 +169,13 @@ impl Tables {
                 state.leases.insert(id, row);
             }),
             NODES => each(rows, |(name, row): (Folded, Arc<NodeRow>)| {
-                state.catalog.absorb_node(&name, Some(&row), &mut touch);
+                state.catalog.load_node(name, row);
             }),
             INSTANCES => each(rows, |(key, row): (InstanceKey, Arc<InstanceRow>)| {
-                state.catalog.absorb_instance(&key, Some(&row), &mut touch);
+                state.catalog.load_instance(key, row, &mut self.strings);
             }),
             CHECKS => each(rows, |(key, row): (CheckKey, Arc<CheckRow>)| {
-                state.catalog.absorb_check(&key, Some(&row), &mut touch);
+                state.catalog.load_check(key, row, &mut self.strings);
             }),
             NODE_INDEXES => each(rows, |(name, indexes): (Folded, [Index; 2])| {
                 if let Some(entry) = state.catalog.nodes.get_mut(&name) {
@@ -241,7 +241,7 @@ impl Tables {
     }
 
     pub(super) fn finish(self, part: Part) -> Result<State, SnapshotError> {
-        let Tables { mut state, head, mut history, past } = self;
+        let Tables { mut state, head, mut history, past, .. } = self;
         let head = head.ok_or(SnapshotError::Missing("shared"))?;
         state.applied = head.applied;
         state.stamp = head.stamp;
