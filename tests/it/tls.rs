@@ -1,4 +1,4 @@
-//! Clients over TLS: curl, openssl and the commands; certificates that change, fail and run out.
+//! Clients over TLS: curl, etcdctl and the commands; certificates that change, fail and run out.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -188,6 +188,36 @@ fn who_shows_no_certificate_or_a_wrong_one_is_refused() {
     let metrics = site.agent.client().get("/metrics").unwrap().text();
     let failed = "remora_http_tls_handshakes_total{outcome=\"failed\"} ";
     assert!(metrics.contains(failed), "{metrics}");
+}
+
+/// etcd's own client takes gRPC alone, so the listener must agree on HTTP/2 within TLS.
+#[test]
+fn etcdctl_is_served_over_tls_if_it_shows_a_certificate() {
+    let site = Site::new("asked-by-etcdctl", true);
+    let etcdctl = |more: &[&str], args: &[&str]| {
+        let endpoint = format!("--endpoints={}", site.https);
+        let ca = format!("--cacert={}", site.file("ca.crt"));
+        let mut all = vec![endpoint.as_str(), "--command-timeout=10s", &ca];
+        all.extend(more);
+        all.extend(args);
+        run("etcdctl", &all)
+    };
+    let cert = format!("--cert={}", site.file("ann.crt"));
+    let key = format!("--key={}", site.file("ann.key"));
+    let ann = [cert.as_str(), &key];
+    assert_eq!(etcdctl(&ann, &["put", "app/a", "one"]).unwrap(), "OK\n");
+    assert_eq!(etcdctl(&ann, &["get", "app/a"]).unwrap(), "app/a\none\n");
+
+    let refused = etcdctl(&[], &["--command-timeout=2s", "put", "app/a", "two"]);
+    assert!(refused.is_err(), "it shows no certificate: {refused:?}");
+    let stranger = Authority::new("another");
+    write_pair(site.dir.path(), "stranger", &stranger.client("ann", 2090));
+    let cert = format!("--cert={}", site.file("stranger.crt"));
+    let key = format!("--key={}", site.file("stranger.key"));
+    let refused = etcdctl(&[&cert, &key], &["--command-timeout=2s", "put", "app/a", "two"]);
+    assert!(refused.is_err(), "another authority's: {refused:?}");
+    let kept = site.agent.client().get("/v1/kv/app/a?raw").unwrap();
+    assert_eq!(kept.text(), "one", "those who were refused wrote nothing");
 }
 
 #[test]
