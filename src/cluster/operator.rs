@@ -7,7 +7,7 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::model::{Member, NodeId, Role, limits};
+use crate::model::{Member, NodeId, Role, Stamp, limits};
 use crate::net::peer::Purpose;
 use crate::raft::MembershipError;
 use crate::state::{Command, Outcome, Refusal};
@@ -44,6 +44,8 @@ pub(super) enum Operated {
     Refused(String),
     /// It may have been done in part; doing it again is safe.
     Failed(String),
+    /// Not done yet, and why; it is worth being tried again at once.
+    NotYet(String),
 }
 
 /// Why an operator's wish was not fulfilled.
@@ -82,6 +84,14 @@ impl Cluster {
             state.members().filter(|m| m.role == Role::Server).map(place).collect();
         let ask = if known.is_empty() { "a server".to_owned() } else { known.join(", ") };
         Err(OperatorError::NotServer(ask))
+    }
+
+    /// Cluster time: what the leader goes by, or as far as it has come in what is logged.
+    pub fn now(&self) -> Stamp {
+        match self.threshold.door() {
+            Some(Door::Server(server)) => server.raft.now(),
+            _ => self.snapshot().stamp(),
+        }
     }
 
     /// Has the leader do something. Nothing is ever done twice over: asked again, what is done
@@ -152,7 +162,7 @@ fn place(server: &Arc<Member>) -> String {
     }
 }
 
-/// Asks whoever leads, as often as that changes meanwhile.
+/// Asks whoever leads, as often as that changes meanwhile or something is in the way.
 async fn operate(server: &Arc<Server>, operation: Operation) -> Result<(), OperatorError> {
     let deadline = Instant::now() + limits::LEADER_PATIENCE;
     loop {
@@ -169,7 +179,10 @@ async fn operate(server: &Arc<Server>, operation: Operation) -> Result<(), Opera
             Operated::Elsewhere if Instant::now() >= deadline => {
                 return Err(ProposeError::NoLeader.into());
             }
-            Operated::Elsewhere => sleep(PAUSE).await,
+            Operated::NotYet(why) if Instant::now() >= deadline => {
+                return Err(OperatorError::Failed(why));
+            }
+            Operated::Elsewhere | Operated::NotYet(_) => sleep(PAUSE).await,
         }
     }
 }
@@ -205,6 +218,7 @@ impl Server {
         if !status.leads() {
             return Operated::Elsewhere;
         }
+        let anybody = to.is_none();
         let to = match to.or_else(|| status.heir()) {
             Some(to) if status.voters.contains(&to) => to,
             Some(to) => {
@@ -212,7 +226,12 @@ impl Server {
             }
             None => return Operated::Refused(ALONE.to_owned()),
         };
-        self.hand_over(to).await
+        match self.hand_over(to).await {
+            Operated::NotYet(_) if anybody && !self.raft.status().borrow().leads() => {
+                Operated::Done
+            }
+            operated => operated,
+        }
     }
 
     async fn hand_over(&self, to: NodeId) -> Operated {
@@ -223,7 +242,8 @@ impl Server {
         let led = status.wait_for(|status| status.leader == Some(to));
         match timeout(HANDOVER, led).await {
             Ok(Ok(_)) => Operated::Done,
-            _ => Operated::Failed(format!("server {to} did not take over in time")),
+            // It may have lacked the newest entry when it was asked.
+            _ => Operated::NotYet(format!("server {to} did not take over in time")),
         }
     }
 
@@ -286,6 +306,7 @@ impl Server {
 fn failed(error: &MembershipError) -> Operated {
     match error {
         MembershipError::NotLeader { .. } => Operated::Elsewhere,
+        MembershipError::Busy => Operated::NotYet(error.to_string()),
         MembershipError::Refused(why) => Operated::Failed(format!("not now: {why}")),
         MembershipError::Unknown(_) | MembershipError::Stopped(_) => {
             Operated::Failed(error.to_string())

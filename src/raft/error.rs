@@ -81,7 +81,10 @@ pub enum ReadIndexError {
 pub enum MembershipError {
     #[error("this server does not lead")]
     NotLeader { leader: Option<NodeId> },
-    /// Refused: another change is under way, or the members do not fit.
+    /// Nothing was done: another change has to end first.
+    #[error("another change of the servers is under way")]
+    Busy,
+    /// Refused: the members do not fit.
     #[error("{0}")]
     Refused(String),
     #[error("the outcome is unknown: {0}")]

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
+use openraft::errors::{
+    ChangeMembershipError, ClientWriteError, InitializeError, LinearizableReadError, RaftError,
+};
 use openraft::{ChangeMembers, EmptyNode, ReadPolicy};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
@@ -268,6 +270,9 @@ impl Raft {
             Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
                 Err(MembershipError::Unknown("the leader changed meanwhile".to_owned()))
             }
+            Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                ChangeMembershipError::InProgress(_),
+            )))) => Err(MembershipError::Busy),
             Ok(Err(RaftError::APIError(error))) => Err(MembershipError::Refused(error.to_string())),
             Ok(Err(RaftError::Fatal(fatal))) => Err(MembershipError::Stopped(fatal.to_string())),
             Err(_) => Err(MembershipError::Unknown("no quorum took it in time".to_owned())),

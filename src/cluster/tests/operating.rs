@@ -1,8 +1,8 @@
 //! What operators do to a cluster that runs.
 
-use crate::cluster::{Operation, OperatorError};
+use crate::cluster::{Operation, OperatorError, RaftRole};
 use crate::model::NodeId;
-use crate::state::Outcome;
+use crate::state::{Command, Outcome, Settings};
 
 use super::world::{Agent, World, until};
 
@@ -63,6 +63,42 @@ async fn servers_are_removed_down_to_the_last() {
     let refused = agents[0].cluster.operate(last).await.unwrap_err();
     assert!(refused.to_string().contains("the only one that votes"), "{refused}");
     assert!(matches!(agents[0].put("still", "x").await, Outcome::Kv(true)));
+}
+
+/// One change of the servers can be under way at a time: the other one waits, and is not refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_can_be_removed_at_once() {
+    let world = World::new();
+    let mut agents = world.servers(3).await;
+    let left = agents.remove(leader(&agents));
+    let [one, two] = [0, 1].map(|at| Operation::RemoveServer(id(&agents[at])));
+    let (one, two) = tokio::join!(left.cluster.operate(one), left.cluster.operate(two));
+    assert_eq!((one, two), (Ok(()), Ok(())));
+    until("one votes", || left.cluster.standing().voters == [id(&left)]).await;
+    assert!(matches!(left.put("alone", "x").await, Outcome::Kv(true)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_fewer_voters_are_wanted_the_others_stand_by() {
+    let world = World::new();
+    let agents = world.servers(3).await;
+    let wanted = async |voters| {
+        let settings = agents[0].cluster.snapshot().identity().settings.clone();
+        let command = Command::Settings(Settings { voters, ..settings });
+        agents[1].cluster.decide(command).await.unwrap();
+    };
+    wanted(1).await;
+    until("one votes", || agents.iter().all(|a| a.cluster.standing().voters.len() == 1)).await;
+    until("one leads", || agents.iter().any(Agent::leads)).await;
+    let at = leader(&agents);
+    assert_eq!(agents[at].cluster.standing().voters, [id(&agents[at])], "who leads is left");
+    agents[at].put("k", "v").await;
+    for agent in agents.iter().filter(|agent| !agent.leads()) {
+        until("it stands by", || agent.cluster.standing().raft == Some(RaftRole::Learner)).await;
+        until("it has everything", || agent.has("k")).await;
+    }
+    wanted(3).await;
+    until("all vote again", || agents.iter().all(|a| a.cluster.standing().voters.len() == 3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
