@@ -74,9 +74,10 @@ fn next_voters(view: &View) -> Option<BTreeSet<NodeId>> {
     let mut dead = lost.into_iter().filter(|id| *id != view.leader && view.voters.contains(id));
     let (spare, lost) = (spares.next(), dead.next());
     if voters.len() > view.wanted {
-        // Fewer are wanted by now: the dead first, then the newest.
-        let newest = || voters.iter().rev().find(|id| **id != view.leader).copied();
-        let leaving = lost.or_else(newest)?;
+        // Fewer are wanted by now: the dead first, then who does not answer, then the newest.
+        let mut others = voters.iter().rev().filter(|id| **id != view.leader).copied();
+        let absent = others.clone().find(|id| !view.there.contains(id));
+        let leaving = lost.or(absent).or_else(|| others.next())?;
         voters.remove(&leaving);
         return Some(voters);
     }

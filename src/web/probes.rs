@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use http::header::{ALLOW, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::cluster::{Cluster, Consistency, RaftRole};
+use crate::cluster::{Cluster, Consistency};
 use crate::lifecycle::Gate;
 
 use super::{Parts, TEXT, answer};
@@ -40,8 +40,8 @@ pub async fn ready(
     let local = parts.cluster.read(Consistency::Local).await.err();
     checks.push(("serializable_read", local.map(|error| error.to_string())));
     checks.push(("linearizable_read", linearizable(&parts.cluster).await));
-    let learner = parts.cluster.standing().raft == Some(RaftRole::Learner);
-    checks.push(("non_learner", learner.then(|| "this server is a standby".to_owned())));
+    // Where etcd's learners serve nothing and are not ready, a standby serves everything.
+    checks.push(("non_learner", None));
     checks.push(("data_corruption", None));
     respond(&parts, checks, only, &request)
 }

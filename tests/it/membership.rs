@@ -46,7 +46,7 @@ fn node_addresses(client: &Client) -> Result<Vec<(String, String)>, String> {
     Ok(all)
 }
 
-/// Waits until this server lives, has the log, and does not vote; `/readyz` says no as etcd does.
+/// Waits until this server lives, has the log, and does not vote.
 fn stands_by(client: &Client, name: &str) {
     eventually(&format!("{name} stands by"), SOON, || match member(&status(client)?, name) {
         Some(one) if one["raft"] == "standby" && one["alive"] == true => Ok(()),
@@ -109,7 +109,7 @@ fn servers_with_one_config_found_one_cluster_although_one_is_killed_meanwhile() 
 fn a_dead_voter_is_replaced_by_the_spare_while_writes_go_on() {
     let quick = |spec: AgentSpec| spec.with_cluster("replace_after: 2s");
     let mut cluster = Cluster::with(3, |_, spec| quick(spec));
-    let spare = Agent::launch(quick(AgentSpec::server("spare").joining(cluster.peers())));
+    let spare = Agent::start(quick(AgentSpec::server("spare").joining(cluster.peers())));
     let leader = cluster.leader();
     let victim = (leader + 1) % 3;
     let victim_id = id(&cluster.servers[victim]);

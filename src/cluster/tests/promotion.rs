@@ -113,8 +113,33 @@ fn where_fewer_are_wanted_the_dead_go_first_and_then_the_newest() {
         ..calm()
     };
     assert_eq!(next_step(&five), Some(Step::Vote(ids(&[1, 2, 3, 5]))));
-    let dead = View { dead: ids(&[2]), there: ids(&[1, 3, 4, 5]), ..five };
+    let absent = View { there: ids(&[1, 2, 4, 5]), ..five.clone() };
+    assert_eq!(next_step(&absent), Some(Step::Vote(ids(&[1, 2, 4, 5]))), "before who answers");
+    let dead = View { dead: ids(&[2]), there: ids(&[1, 4, 5]), ..five };
     assert_eq!(next_step(&dead), Some(Step::Vote(ids(&[1, 3, 4, 5]))));
+}
+
+#[test]
+fn where_fewer_are_wanted_one_at_a_time_stands_by_and_the_leader_last() {
+    let mut view = View {
+        members: ids(&[1, 2, 3, 4, 5]),
+        voters: ids(&[1, 2, 3, 4, 5]),
+        leader: NodeId(4),
+        wanted: 1,
+        ..calm()
+    };
+    let mut counts = Vec::new();
+    while let Some(step) = next_step(&view) {
+        let Step::Vote(voters) = step else { panic!("{step:?}: they stay, without a vote") };
+        assert_eq!(view.voters.difference(&voters).count(), 1, "one at a time");
+        counts.push(voters.len());
+        view.learners = view.members.difference(&voters).copied().collect();
+        // They have the log, and are not made voters again.
+        view.ready = view.learners.clone();
+        view.voters = voters;
+    }
+    assert_eq!(counts, [4, 3, 2, 1]);
+    assert_eq!(view.voters, ids(&[4]), "the leader is left");
 }
 
 #[test]
