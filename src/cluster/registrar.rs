@@ -141,7 +141,8 @@ impl Registrar {
 }
 
 /// Said of tokens that are not known, too: who guesses learns nothing.
-const WRONG: &str = "wrong token";
+const WRONG: &str = "wrong token: it was retired, or is another cluster's; `remora join-token` at a \
+                     server makes another";
 
 /// The public half of a token's key. A token may be younger than what this server has.
 async fn known_token(server: &Server, id: TokenId) -> Result<Bytes, Denial> {

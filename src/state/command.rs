@@ -299,9 +299,9 @@ pub enum Refusal {
     TokenNeeded,
     #[error("a join token for the role {} lets in no {}", .token.as_str(), .asked.as_str())]
     TokenRole { token: Role, asked: Role },
-    #[error("the join token {0} has expired")]
+    #[error("the join token {0} has expired: `remora join-token` makes another")]
     TokenExpired(TokenId),
-    #[error("the join token {0} has been used up")]
+    #[error("the join token {0} has been used up: `remora join-token` makes another")]
     TokenUsedUp(TokenId),
     #[error("nothing was restored: {0}")]
     Restore(String),

@@ -134,11 +134,10 @@ fn say(parts: &Parts, status: StatusCode, what: &dyn std::fmt::Display) -> Respo
     answer(parts, status, TEXT, format!("{what}\n"))
 }
 
-/// Only servers have all of it, and only so many may be under way.
+/// Operators ask servers, which have all of it, and only so many may be under way.
 fn admit(parts: &Parts, room: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Box<Response<Body>>> {
-    if parts.cluster.standing().role.follows() {
-        let text = "this agent is an edge and keeps no history: ask a server";
-        return Err(Box::new(say(parts, StatusCode::BAD_REQUEST, &text)));
+    if let Err(error) = parts.cluster.is_for_operators() {
+        return Err(Box::new(say(parts, StatusCode::MISDIRECTED_REQUEST, &error)));
     }
     room.try_acquire_owned().map_err(|_| {
         let text = "too many snapshots are under way on this agent";

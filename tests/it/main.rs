@@ -13,6 +13,7 @@ mod history;
 mod house;
 mod main_job;
 mod membership;
+mod operate;
 mod tidy;
 mod tls;
 mod trust;

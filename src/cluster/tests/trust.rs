@@ -354,9 +354,10 @@ async fn a_proof_counts_on_its_own_connection_alone_and_guessing_is_slowed_down(
     };
     assert!(matches!(say(petition(&own)).await, Reply::Joined(_)), "the right one");
     let Reply::Denied(why) = say(petition(&[0; 32])).await else { panic!("a proof replayed") };
-    assert_eq!(why, "wrong token");
+    assert!(why.starts_with("wrong token"), "{why}");
     let mut tries = 0;
-    while matches!(say(petition(&[0; 32])).await, Reply::Denied(why) if why == "wrong token") {
+    while matches!(say(petition(&[0; 32])).await, Reply::Denied(why) if why.starts_with("wrong token"))
+    {
         tries += 1;
         assert!(tries < 100, "for ever");
     }

@@ -51,7 +51,7 @@ struct Listed {
     id: String,
     role: &'static str,
     /// In cluster time, which stands still without a leader. 0: it has expired.
-    expires_in_s: Option<u64>,
+    expires_in_s: Option<u128>,
     uses_left: Option<u64>,
     /// Made before the cluster was founded.
     offline: bool,
@@ -120,14 +120,15 @@ async fn listed(parts: &Parts) -> Result<Vec<Listed>, Denial> {
     let read = parts.cluster.read(Consistency::Linearizable).await;
     let state = read.map_err(|error| Denial::Failed(error.to_string()))?;
     let founding = state.identity().founding;
-    Ok(state.tokens().map(|row| describe(row, state.stamp(), founding)).collect())
+    let now = parts.cluster.now();
+    Ok(state.tokens().map(|row| describe(row, now, founding)).collect())
 }
 
 fn describe(row: &TokenRow, now: Stamp, founding: Option<TokenId>) -> Listed {
     Listed {
         id: row.def.id.to_string(),
         role: row.def.role.as_str(),
-        expires_in_s: row.ends.map(|ends| ends.since(now).as_secs()),
+        expires_in_s: row.ends.map(|ends| ends.since(now).as_millis().div_ceil(1000)),
         uses_left: row.left,
         offline: row.offline,
         founding: founding == Some(row.def.id),
