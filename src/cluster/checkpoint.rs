@@ -37,6 +37,17 @@ pub(super) enum Verdict {
     Unknown(Vec<NodeId>),
 }
 
+impl Verdict {
+    /// Whether what this replica says is what the servers agree on.
+    pub fn is_for(&self, id: NodeId) -> bool {
+        match self {
+            Verdict::Equal => true,
+            Verdict::Odd(ids) => !ids.contains(&id),
+            Verdict::Pending | Verdict::Split | Verdict::Unknown(_) => false,
+        }
+    }
+}
+
 /// `waited`: who has said nothing by now will not.
 pub(super) fn judge(sums: &BTreeMap<NodeId, Sum>, servers: &[NodeId], waited: bool) -> Verdict {
     let missing: Vec<NodeId> =
@@ -84,6 +95,16 @@ mod tests {
         let five = [(1, 7), (2, 8), (3, 7), (4, 9), (5, 7)];
         assert_eq!(judged(&five, 5, false), Verdict::Odd(vec![NodeId(2), NodeId(4)]));
         assert_eq!(judged(&[(1, 7), (3, 8), (4, 7)], 4, true), Verdict::Odd(vec![NodeId(3)]));
+    }
+
+    #[test]
+    fn only_what_is_agreed_on_is_told_to_those_who_follow() {
+        let agreed = |all: &[(u64, u32)]| judged(all, 3, true).is_for(NodeId(1));
+        assert!(agreed(&[(1, 7), (2, 7), (3, 7)]));
+        assert!(agreed(&[(1, 7), (2, 7), (3, 8)]), "another one is odd");
+        assert!(!agreed(&[(1, 8), (2, 7), (3, 7)]), "it is the odd one");
+        assert!(!agreed(&[(1, 7), (2, 8)]));
+        assert!(!agreed(&[(1, 7), (2, 7)]), "the third has said nothing");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::lifecycle::{Board, Level, Shutdown, aside};
 use crate::model::{Applied, NodeId, Role};
 use crate::net::peer::Purpose;
+use crate::replica::Checksum;
 use crate::state::{Command, Part, State};
 use crate::telemetry::Gauge;
 
@@ -93,6 +94,9 @@ pub(super) async fn run(
         tracing::debug!(at = at.index, ?verdict, "replicas were compared");
         let differ = matches!(verdict, Verdict::Odd(_) | Verdict::Split);
         odd.set(i64::from(differ));
+        if verdict.is_for(server.id()) {
+            server.replica.agree(Checksum { at, sum: sum.shared });
+        }
         match verdict {
             Verdict::Odd(ids) if ids.contains(&server.id()) => {
                 let text = "this server's state differs from that of the others: the agent stops, \

@@ -64,6 +64,12 @@ impl Edge {
         self.me.id()
     }
 
+    /// Makes this agent's state another than it was told.
+    #[cfg(test)]
+    pub fn corrupt(&self, key: &'static [u8]) {
+        self.me.corrupt(key);
+    }
+
     /// The cluster has let it in anew.
     pub fn is_now(&self, id: NodeId) {
         self.me.is_now(id);

@@ -12,7 +12,7 @@ use crate::net::peer::{Guard, Links, serve};
 use crate::raft;
 use crate::replica::{self, Replica, Writer};
 use crate::state::{Admission, Command, Founding, Outcome, Part, State};
-use crate::telemetry::{Gauge, Metrics};
+use crate::telemetry::{Counter, Gauge, Metrics};
 
 use super::asks::Introduction;
 use super::badge::Badge;
@@ -394,7 +394,13 @@ impl Arrival {
             self.listening.begin();
         }
         let (life, links) = (self.life.clone(), self.links.clone());
-        let follower = Follower::new(life, self.config.join.clone(), me.clone(), links, writer);
+        let differed = self.metrics.register(
+            "cluster_edge_differed",
+            "Times this agent's state differed from the servers' and was taken anew",
+            Counter::default(),
+        );
+        let join = self.config.join.clone();
+        let follower = Follower::new(life, join, me.clone(), links, writer, differed);
         let edge = Edge::start(
             me,
             self.replica.clone(),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::model::Applied;
@@ -32,12 +33,20 @@ pub struct Replica {
     shared: Arc<Shared>,
 }
 
+/// What everyone's part of the state comes to after an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checksum {
+    pub at: Applied,
+    pub sum: u32,
+}
+
 struct Shared {
     root: ArcSwap<State>,
     applied: watch::Sender<Applied>,
     topics: Topics,
     feed: Feed,
     checkpoint: watch::Sender<Option<Arc<State>>>,
+    agreed: watch::Sender<Option<Checksum>>,
 }
 
 /// The writer's side; there is exactly one.
@@ -60,6 +69,7 @@ pub fn new(part: Part) -> (Writer, Replica) {
         topics: Topics::default(),
         feed: Feed::default(),
         checkpoint: watch::Sender::new(None),
+        agreed: watch::Sender::new(None),
     });
     let (pending, touched) = (Vec::new(), BTreeSet::new());
     let writer = Writer { state, shared: shared.clone(), pending, touched, keeps_tail: true };
@@ -104,6 +114,16 @@ impl Replica {
         taken
     }
 
+    /// The servers have agreed on that: whoever follows is to come to the same.
+    pub fn agree(&self, checksum: Checksum) {
+        self.shared.agreed.send_replace(Some(checksum));
+    }
+
+    /// Moves when the servers have agreed on a checksum.
+    pub fn agreed(&self) -> watch::Receiver<Option<Checksum>> {
+        self.shared.agreed.subscribe()
+    }
+
     /// Recent changes for followers.
     pub fn feed(&self) -> &Feed {
         &self.shared.feed
@@ -136,12 +156,7 @@ impl Writer {
 
     /// Takes in changes that were decided elsewhere.
     pub fn absorb(&mut self, changes: Changes) {
-        self.touched.extend(self.state.absorb(&changes));
-        // Nobody may be there to take it, and it keeps everything alive that it holds.
-        if changes.is_checkpoint() && self.shared.checkpoint.receiver_count() > 0 {
-            self.shared.checkpoint.send_replace(Some(Arc::new(self.state.clone())));
-        }
-        self.pending.push(Arc::new(Published::new(changes)));
+        self.take_in(Published::new(changes));
     }
 
     /// Makes this replica another than it should be.
@@ -153,8 +168,16 @@ impl Writer {
 
     /// The same, with the bytes in which they came: they travel on in these.
     pub fn absorb_encoded(&mut self, changes: Changes, encoded: Bytes) {
-        self.touched.extend(self.state.absorb(&changes));
-        self.pending.push(Arc::new(Published::received(changes, encoded)));
+        self.take_in(Published::received(changes, encoded));
+    }
+
+    fn take_in(&mut self, entry: Published) {
+        self.touched.extend(self.state.absorb(&entry.changes));
+        // Nobody may be there to take it, and it keeps everything alive that it holds.
+        if entry.changes.is_checkpoint() && self.shared.checkpoint.receiver_count() > 0 {
+            self.shared.checkpoint.send_replace(Some(Arc::new(self.state.clone())));
+        }
+        self.pending.push(Arc::new(entry));
     }
 
     /// Nobody follows this replica: no change is kept for those who lag.

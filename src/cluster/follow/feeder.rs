@@ -95,6 +95,7 @@ impl<C: Fn() -> Option<Condition> + Send + Sync> Feed<'_, C> {
         self.pulse().await?;
         // Subscribed before anything is read: nothing falls between.
         let mut tick = self.replica.feed().tick();
+        let mut agreed = self.replica.agreed();
         let Some(mut position) = self.begin(follow).await? else { return Ok(()) };
         loop {
             let end = *tick.borrow_and_update();
@@ -117,6 +118,13 @@ impl<C: Fn() -> Option<Condition> + Send + Sync> Feed<'_, C> {
                 changed = tick.changed() => if changed.is_err() {
                     return Ok(());
                 },
+                // Nobody waits for the very last word of an agent that ends.
+                Ok(()) = agreed.changed() => {
+                    let checksum = *agreed.borrow_and_update();
+                    if let Some(checksum) = checksum {
+                        self.pushes.push(Frame::Agreed(checksum).encode()).await?;
+                    }
+                }
                 _ = self.beat.tick() => self.pulse().await?,
             }
         }

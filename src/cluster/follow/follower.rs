@@ -13,8 +13,10 @@ use crate::lifecycle::{Backoff, Gate, Level, Life, chance};
 use crate::model::Role;
 use crate::net::peer::{Links, Purpose, Pushed};
 use crate::replica::Writer;
+use crate::telemetry::Counter;
 
 use super::choice::{Candidate, Rank, order, rank, unfit};
+use super::comparison::{Comparison, sum_up};
 use super::intake::{Intake, Unfit};
 use super::me::Me;
 use super::wire::Pulse;
@@ -69,8 +71,10 @@ impl Follower {
         me: Arc<Me>,
         links: Links,
         writer: Writer,
+        differed: Counter,
     ) -> Follower {
-        let intake = Intake::new(writer, me.role == Role::Relay, me.level);
+        let comparison = Comparison::new(differed);
+        let intake = Intake::new(writer, me.role == Role::Relay, me.level, comparison);
         Follower {
             life,
             join,
@@ -95,7 +99,8 @@ impl Follower {
     /// Follows until the shutdown begins.
     pub async fn run(mut self) {
         let shutdown = self.life.shutdown.clone();
-        shutdown.or(self.follow()).await;
+        let summing = sum_up(self.intake.replica(), self.intake.comparison().own());
+        shutdown.or(async { tokio::join!(self.follow(), summing) }).await;
     }
 
     async fn follow(&mut self) {
@@ -217,6 +222,10 @@ impl Follower {
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err(format!("silent for {SILENCE:?}")),
         };
+        #[cfg(test)]
+        if let Some(key) = self.me.to_corrupt() {
+            self.intake.corrupt(key);
+        }
         let taken = self.intake.take(frame).map_err(|unfit| {
             if let Unfit::Outdated { current, .. } = unfit {
                 self.me.is_beyond(current);

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use crate::model::{Applied, limits};
-use crate::replica::Writer;
+use crate::replica::{Replica, Writer};
 use crate::state::{Change, Changes, Decoder, Part, Refusal, State};
 
+use super::comparison::Comparison;
 use super::wire::{Follow, Frame, Garbled, Pulse};
 
 /// Why a stream cannot be taken in any further.
@@ -21,6 +22,9 @@ pub(super) enum Unfit {
     Behind(u64),
     #[error("it takes no follower: {0}")]
     Declined(String),
+    /// What was taken in is not what the servers have.
+    #[error("this agent's state differs from that of the servers")]
+    Differs,
     /// Nothing of it was taken in.
     #[error("{}", Refusal::Outdated { spoken: *spoken, current: *current })]
     Outdated { spoken: u32, current: u32 },
@@ -36,11 +40,26 @@ pub(super) struct Intake {
     relay: bool,
     /// The level that this agent speaks at most.
     level: u32,
+    comparison: Comparison,
 }
 
 impl Intake {
-    pub fn new(writer: Writer, relay: bool, level: u32) -> Intake {
-        Intake { writer, arriving: None, anew: false, relay, level }
+    pub fn new(writer: Writer, relay: bool, level: u32, comparison: Comparison) -> Intake {
+        Intake { writer, arriving: None, anew: false, relay, level, comparison }
+    }
+
+    pub fn replica(&self) -> Replica {
+        self.writer.replica()
+    }
+
+    pub fn comparison(&self) -> &Comparison {
+        &self.comparison
+    }
+
+    /// Makes this agent's state another than it was told.
+    #[cfg(test)]
+    pub fn corrupt(&mut self, key: &[u8]) {
+        self.writer.corrupt(key);
     }
 
     pub fn state(&self) -> &State {
@@ -63,8 +82,11 @@ impl Intake {
 
     /// Takes one frame in; hands a pulse back. After an error the stream is over.
     pub fn take(&mut self, frame: Bytes) -> Result<Option<Pulse>, Unfit> {
-        let taken = self.take_frame(frame);
-        self.anew |= matches!(taken, Err(Unfit::Gap { .. } | Unfit::Garbled(_)));
+        let mut taken = self.take_frame(frame);
+        if taken.is_ok() && self.comparison.differs() {
+            taken = Err(Unfit::Differs);
+        }
+        self.anew |= matches!(taken, Err(Unfit::Gap { .. } | Unfit::Garbled(_) | Unfit::Differs));
         taken
     }
 
@@ -72,6 +94,11 @@ impl Intake {
         match Frame::decode(frame)? {
             Frame::Pulse(pulse) => return Ok(Some(pulse)),
             Frame::Declined(why) => return Err(Unfit::Declined(why)),
+            Frame::Agreed(checksum) => {
+                self.comparison.hear(checksum);
+                // For those who follow this agent.
+                self.writer.replica().agree(checksum);
+            }
             Frame::Behind(applied) => return Err(Unfit::Behind(applied.index)),
             Frame::Snapshot(length) => {
                 if length > limits::SNAPSHOT as u64 {
@@ -116,6 +143,7 @@ impl Intake {
             return Err(Unfit::Behind(new.applied().index));
         }
         self.writer.install(state);
+        self.comparison.begin();
         self.anew = false;
         Ok(())
     }

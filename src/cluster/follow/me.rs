@@ -15,11 +15,32 @@ pub(in crate::cluster) struct Me {
     pub level: u32,
     /// The level of the cluster, once it is beyond that.
     beyond: AtomicU32,
+    /// A key whose row is to be falsified.
+    #[cfg(test)]
+    corrupt: std::sync::Mutex<Option<&'static [u8]>>,
 }
 
 impl Me {
     pub fn new(id: NodeId, role: Role, level: u32) -> Me {
-        Me { id: AtomicU64::new(id.0), role, level, beyond: AtomicU32::new(0) }
+        Me {
+            id: AtomicU64::new(id.0),
+            role,
+            level,
+            beyond: AtomicU32::new(0),
+            #[cfg(test)]
+            corrupt: Default::default(),
+        }
+    }
+
+    /// Has the state falsified before the next frame is taken in.
+    #[cfg(test)]
+    pub fn corrupt(&self, key: &'static [u8]) {
+        *self.corrupt.lock().unwrap() = Some(key);
+    }
+
+    #[cfg(test)]
+    pub fn to_corrupt(&self) -> Option<&'static [u8]> {
+        self.corrupt.lock().unwrap().take()
     }
 
     pub fn id(&self) -> NodeId {

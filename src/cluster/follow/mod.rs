@@ -1,6 +1,7 @@
 //! How an agent without a log follows the changes: what travels, who pushes it, who takes it in.
 
 mod choice;
+mod comparison;
 mod feeder;
 mod follower;
 mod intake;

@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::choice::{Candidate, Rank, order, rank, unfit};
+use super::comparison::Comparison;
 use super::intake::{Intake, Unfit};
 use super::wire::{Follow, Frame, Pulse};
 use crate::model::{Applied, NodeId, NodeName, Role, Stamp};
-use crate::replica::{self, Writer};
+use crate::replica::{self, Checksum, Writer};
 use crate::state::{
     Admission, Change, Changes, Command, Founding, Identity, KvCommand, LEVEL, Outcome, Part,
     Proposal, Settings,
 };
+use crate::telemetry::Counter;
 
 #[test]
 fn frames_come_out_as_they_went_in_and_garbage_as_an_error() {
@@ -25,6 +27,7 @@ fn frames_come_out_as_they_went_in_and_garbage_as_an_error() {
         Frame::Pulse(pulse),
         Frame::Behind(Applied { term: 1, index: 9 }),
         Frame::Declined("full".to_owned()),
+        Frame::Agreed(Checksum { at: Applied { term: 1, index: 9 }, sum: 7 }),
     ];
     for frame in frames {
         let bytes = frame.encode();
@@ -177,7 +180,8 @@ fn follow(cluster: u128, lineage: u64, applied: Applied) -> Follow {
 }
 
 fn edge() -> Intake {
-    Intake::new(replica::new(Part::Shared).0, false, LEVEL)
+    let comparison = Comparison::new(Counter::default());
+    Intake::new(replica::new(Part::Shared).0, false, LEVEL, comparison)
 }
 
 fn tail(changes: &[Bytes]) -> Bytes {

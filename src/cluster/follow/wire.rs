@@ -9,6 +9,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Applied, NodeId};
+use crate::replica::Checksum;
 
 /// Where the follower stands. A cluster of 0: nowhere yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,8 @@ pub(super) enum Frame {
     Behind(Applied),
     /// It takes no follower now; why.
     Declined(String),
+    /// What the servers agree that everyone's state comes to after a checkpoint.
+    Agreed(Checksum),
 }
 
 /// Bytes of a snapshot in one frame.
@@ -60,6 +63,7 @@ const CHANGES: u8 = 3;
 const PULSE: u8 = 4;
 const BEHIND: u8 = 5;
 const DECLINED: u8 = 6;
+const AGREED: u8 = 7;
 
 /// A frame that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +101,10 @@ impl Frame {
                 out.put_u8(DECLINED);
                 out.put_slice(why.as_bytes());
             }
+            Frame::Agreed(checksum) => {
+                out.put_u8(AGREED);
+                out.put_slice(&plain(checksum));
+            }
         }
         out.freeze()
     }
@@ -124,6 +132,7 @@ impl Frame {
             PULSE => read(&bytes).map(Frame::Pulse),
             BEHIND => read(&bytes).map(Frame::Behind),
             DECLINED => Ok(Frame::Declined(String::from_utf8_lossy(&bytes).into_owned())),
+            AGREED => read(&bytes).map(Frame::Agreed),
             _ => Err(Garbled("a frame of an unknown kind")),
         }
     }

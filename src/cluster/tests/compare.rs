@@ -10,10 +10,11 @@ fn often(mut config: Config) -> Config {
 }
 
 async fn corrupt(agent: &Agent, key: &'static [u8]) {
-    let Some(Door::Server(server)) = agent.cluster.threshold.door() else {
-        panic!("it is a server");
-    };
-    server.raft.corrupt(key).await;
+    match agent.cluster.threshold.door() {
+        Some(Door::Server(server)) => server.raft.corrupt(key).await,
+        Some(Door::Edge(edge)) => edge.corrupt(key),
+        _ => panic!("it has no place yet"),
+    }
 }
 
 fn level(agent: &Agent) -> Option<Level> {
@@ -81,6 +82,47 @@ async fn where_two_differ_both_say_so_and_go_on() {
     }
     assert!(agents.iter().all(|agent| !agent.life.shutdown.has_begun()));
     for agent in agents {
+        agent.stop().await;
+    }
+}
+
+fn flags(agent: &Agent) -> Option<u64> {
+    agent.cluster.snapshot().key(b"k").map(|row| row.flags)
+}
+
+fn differed(agent: &Agent) -> u64 {
+    agent.metric("cluster_edge_differed_total")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_or_a_relay_that_differs_takes_everything_anew() {
+    let world = World::new();
+    let server = Agent::start(often(world.server("s1", &[]))).await;
+    let relay = Agent::start(world.relay("r1", &[server.addr()])).await;
+    relay.synced().await;
+    // It is let in by the server, and prefers the relay from then on.
+    let edge = Agent::start(world.edge("e1", &[relay.addr()])).await;
+    edge.synced().await;
+    until("it follows the relay", || edge.cluster.standing().upstream == Some(relay.addr())).await;
+    server.put("k", "v").await;
+    for (victim, other) in [(&edge, &relay), (&relay, &edge)] {
+        until("both have it", || flags(&edge) == Some(0) && flags(&relay) == Some(0)).await;
+        let (before, well) = (differed(victim), differed(other));
+        corrupt(victim, b"k").await;
+        until("its state is false", || flags(victim) == Some(1)).await;
+        let mut n = 0;
+        while differed(victim) == before {
+            server.put(&format!("more-{n}"), "v").await;
+            n += 1;
+            assert!(n < 3000, "nobody notices");
+        }
+        until("what was wrong is gone", || flags(victim) == Some(0)).await;
+        server.put("last", "v").await;
+        until("it goes on", || victim.has("last")).await;
+        assert_eq!(differed(victim), before + 1, "once is enough");
+        assert_eq!(differed(other), well, "the other one was well all along");
+    }
+    for agent in [edge, relay, server] {
         agent.stop().await;
     }
 }
