@@ -1,5 +1,8 @@
-//! No acknowledged write is lost: the leader killed under load, and everything stopped and started.
+//! No acknowledged write is lost: the leader killed under load, everything stopped and started, a
+//! disk that fails.
 
+use std::fs;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -142,4 +145,63 @@ fn a_lone_server_killed_in_the_middle_of_writes_keeps_what_it_acknowledged() {
         let found = keys(&server.client(), &prefix, "").unwrap();
         expect_all(&found, tally.acknowledged.iter().copied()).unwrap();
     }
+}
+
+/// strace on a process, whose calls to sync files fail from now on; it goes with this.
+struct FailingSyncs(Child);
+
+impl FailingSyncs {
+    fn of(agent: &Agent) -> FailingSyncs {
+        let pid = agent.pid().to_string();
+        let tracer = Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=fdatasync,fsync"])
+            .args(["-e", "inject=fdatasync,fsync:error=EIO", "-p", &pid])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let tracer = FailingSyncs(tracer);
+        eventually("strace holds every thread", SOON, || {
+            for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+                let status = fs::read_to_string(task.unwrap().path().join("status"));
+                let status = status.map_err(|error| error.to_string())?;
+                if status.lines().any(|line| line == "TracerPid:\t0") {
+                    return Err(status);
+                }
+            }
+            Ok(())
+        });
+        tracer
+    }
+}
+
+impl Drop for FailingSyncs {
+    fn drop(&mut self) {
+        // It has ended already where its agent has.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).output();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_sync_that_fails_ends_the_agent_and_what_was_under_way_is_not_acknowledged() {
+    let mut server = Agent::start(AgentSpec::server("failing"));
+    let client = server.client();
+    assert_eq!(client.put("/v1/kv/before", "v").unwrap().text().trim(), "true");
+    let tracer = FailingSyncs::of(&server);
+    if let Ok(answer) = client.put("/v1/kv/pending", "v") {
+        assert_ne!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(server.ended().code(), Some(1), "{}", server.log());
+    drop(tracer);
+    let log = server.log();
+    let said = log.lines().find(|line| line.contains("the log has failed"));
+    let said = said.unwrap_or_else(|| panic!("{log}"));
+    let wal = server.path("data").join("wal").display().to_string();
+    assert!(said.contains("ERROR") && said.contains(&wal) && said.contains("os error 5"), "{said}");
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.contains("log cannot be written any more"), "{last}");
+    server.start_again();
+    assert_eq!(client.get("/v1/kv/before?raw").unwrap().text(), "v");
 }
