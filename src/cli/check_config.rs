@@ -1,6 +1,8 @@
-//! `remora check-config FILE`: is this config valid, without starting anything.
+//! `remora check-config FILE`: are this config and its TLS files valid, without starting anything.
 
 use std::path::PathBuf;
+
+use anyhow::Error;
 
 use crate::agent::config::{self, Flags};
 
@@ -14,7 +16,14 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result {
     let file = config::load(&args.file).map_err(Failure::usage)?;
-    config::resolve(file, &Flags::default()).map_err(Failure::usage)?;
+    let resolved = config::resolve(file, &Flags::default()).map_err(Failure::usage)?;
+    if let Some(files) = &resolved.http.tls {
+        let ends = files.check().map_err(|error| Failure::usage(Error::new(error)))?;
+        if let Some(ends) = ends {
+            let cert = files.cert.display();
+            return Err(Failure::usage(Error::msg(format!("http.tls.cert: {cert}: {ends}"))));
+        }
+    }
     println!("{}: valid", args.file.display());
     Ok(())
 }

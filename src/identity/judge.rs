@@ -6,9 +6,9 @@ use webpki::{EndEntityCert, Error, KeyUsage, VerifiedPath, anchor_from_trusted_c
 
 use crate::model::{Digest, limits};
 use crate::net::pki_types::{CertificateDer, UnixTime};
+use crate::net::validity;
 
 use super::key::digest_of;
-use super::leaf::validity;
 use super::spiffe::Holder;
 
 /// What a chain must lead up to.

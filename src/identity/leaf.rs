@@ -1,11 +1,12 @@
 //! An agent's own certificate: the key that never leaves it, the request, the chain, when to renew.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DistinguishedName};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::EndEntityCert;
 
-use crate::net::pki_types::{CertificateDer, UnixTime};
+use crate::net::pki_types::CertificateDer;
+use crate::net::validity;
 
 use super::IdentityError;
 use super::key::{Key, digest_of};
@@ -67,26 +68,4 @@ impl Key {
 pub fn renew_at(begins: SystemTime, ends: SystemTime, dice: f64) -> SystemTime {
     let life = ends.duration_since(begins).unwrap_or(Duration::ZERO);
     begins + life.mul_f64(0.5 + 0.3 * dice.clamp(0.0, 1.0))
-}
-
-/// The dates of a certificate in DER: its first and its last second. None: it cannot be read.
-pub fn validity(der: &[u8]) -> Option<(SystemTime, SystemTime)> {
-    let der = CertificateDer::from(der);
-    let cert = EndEntityCert::try_from(&der).ok()?;
-    // The library tells the dates only in refusing what lies beyond them; it looks at them
-    // before it looks for an issuer.
-    let refusal = |at: Duration| {
-        let at = UnixTime::since_unix_epoch(at);
-        cert.verify_for_usage(&[], &[], &[], at, KeyUsage::server_auth(), None, None).err()
-    };
-    let begins = match refusal(Duration::ZERO)? {
-        webpki::Error::CertNotValidYet { not_before, .. } => not_before.as_secs(),
-        _ => return None,
-    };
-    let ends = match refusal(Duration::from_secs(u64::MAX))? {
-        webpki::Error::CertExpired { not_after, .. } => not_after.as_secs(),
-        _ => return None,
-    };
-    let date = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    Some((date(begins)?, date(ends)?))
 }

@@ -9,6 +9,7 @@ mod pem;
 mod resolve;
 mod route;
 mod tls;
+mod validity;
 
 pub use bind::{BindError, UnixBindError, bind_tcp, bind_udp, bind_unix, is_loopback};
 pub use client_files::{ClientFiles, tls_trouble};
@@ -19,3 +20,4 @@ pub use route::{RouteError, default_route_ip, interface_ip};
 /// Plain types of keys and certificates, which name no session.
 pub use rustls::pki_types;
 pub use tls::{Trust, client_tls};
+pub use validity::{ending, validity};

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -22,6 +22,8 @@ use crate::house::{Agent, AgentSpec, eventually, run};
 
 /// Several looks at the files, on a loaded machine.
 const RELOAD: Duration = Duration::from_secs(30);
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// An authority, and a directory that holds what it makes.
 struct Authority {
@@ -417,6 +419,56 @@ fn an_idle_connection_outlives_the_time_that_a_head_may_take() {
             tokio::time::sleep(pause).await;
         }
     });
+}
+
+#[test]
+fn a_certificate_that_soon_expires_or_has_is_told_by_the_agent_and_by_check_config() {
+    let mut spec = AgentSpec::server("ending");
+    let ip = spec.place.0.to_string();
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+    let lasting = |days: u64| {
+        let mut params = CertificateParams::new(vec![ip.clone()]).unwrap();
+        params.not_before = (SystemTime::now() - 30 * DAY).into();
+        params.not_after =
+            (SystemTime::now() - 30 * DAY + u32::try_from(days).unwrap() * DAY).into();
+        write_pair(dir.path(), "server", &authority.issue(params));
+    };
+    write(&dir.path().join("ca.crt"), &authority.pem);
+    spec.http = config(dir.path(), &ip, true);
+    let file = dir.path().join("remora.yaml");
+    write(&file, &format!("data_dir: /nowhere\nhttp: {{ {} }}\n", spec.http));
+    let check = || run(env!("CARGO_BIN_EXE_remora"), &["check-config", file.to_str().unwrap()]);
+
+    lasting(40);
+    let agent = Agent::start(spec);
+    let told = |part: &str| {
+        eventually(part, RELOAD, || {
+            let page = agent.client().get("/status")?.text();
+            let log = agent.log();
+            if page.contains(part) && log.contains(part) { Ok(()) } else { Err(page) }
+        });
+        let said = check().unwrap_err();
+        assert!(said.contains(part) && said.contains("server.crt"), "{said}");
+    };
+    told("the certificate expires at");
+    lasting(10);
+    told("the certificate has expired at");
+    lasting(90);
+    let seconds = || {
+        let metrics = agent.client().get("/metrics").unwrap().text();
+        let mut lines = metrics.lines();
+        let name = "remora_http_tls_certificate_seconds ";
+        lines.find_map(|line| line.strip_prefix(name)?.parse::<i64>().ok()).unwrap()
+    };
+    eventually("it lasts", RELOAD, || match agent.client().get("/status")?.text() {
+        page if page.contains("http.tls.cert") => Err(page),
+        _ if seconds() > 50 * 24 * 3600 => Ok(()),
+        page => Err(page),
+    });
+    check().unwrap();
+    fs::remove_file(dir.path().join("ca.crt")).unwrap();
+    let said = check().unwrap_err();
+    assert!(said.contains("http.tls.client_ca") && said.contains("ca.crt"), "{said}");
 }
 
 #[test]

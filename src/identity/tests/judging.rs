@@ -5,9 +5,10 @@ use rcgen::{CertificateParams, IsCa, Issuer, SanType, date_time_ymd};
 use super::{day, member, seconds, short, slices};
 use crate::identity::{
     Authority, Founding, Holder, JoinToken, Judged, Key, Lifetimes, Offline, Trust, Unfit, judge,
-    judge_for_renewal, renew_at, validity,
+    judge_for_renewal, renew_at,
 };
 use crate::model::{Digest, NodeId, Role};
+use crate::net::validity;
 
 fn root(authority: &Authority) -> Trust {
     Trust::Root { root: authority.root(), cluster: authority.cluster() }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use aws_lc_rs::digest;
 use rustls::ServerConfig;
@@ -16,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use crate::lifecycle::{Level, Life};
 use crate::model::limits;
 use crate::net::pem::{Pem, PemError};
+use crate::net::validity::{ending, validity};
 use crate::telemetry::{Counter, Family, Gauge, Metrics};
 
 use super::names::{ClientName, common_name};
@@ -33,15 +35,35 @@ pub struct TlsFiles {
 /// What the files held, so that a change is seen whatever their times say.
 type Fingerprint = [u8; 32];
 
+/// The board's line for the end of the certificate.
+const END: &str = "http/tls/end";
+
 /// Secures the connections of listeners; clones share the certificate.
 #[derive(Clone)]
 pub struct ServerTls {
     files: Arc<TlsFiles>,
     /// Of what was in use first.
     opened: Fingerprint,
-    current: Arc<Mutex<Arc<ServerConfig>>>,
+    current: Arc<Mutex<Loaded>>,
     handshakes: Arc<Semaphore>,
     meters: Meters,
+}
+
+/// What the files were when they were taken.
+#[derive(Clone)]
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// When the certificate ends.
+    ends: Option<SystemTime>,
+}
+
+impl TlsFiles {
+    /// Whether a listener could use the files as they are now; what an operator is to know of the
+    /// certificate's end.
+    pub fn check(&self) -> Result<Option<String>, PemError> {
+        let loaded = Contents::read(self)?.load()?;
+        Ok(loaded.ends.and_then(|ends| ending(ends, SystemTime::now())))
+    }
 }
 
 #[derive(Clone)]
@@ -50,6 +72,8 @@ struct Meters {
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
     /// 1 while the files hold something that cannot be used.
     stale: Gauge,
+    /// Until the certificate ends; below 0 since then.
+    seconds: Gauge,
 }
 
 /// Why a client is not served.
@@ -65,7 +89,7 @@ impl ServerTls {
     /// From the files as they are now.
     pub fn open(files: TlsFiles, metrics: &Metrics) -> Result<ServerTls, PemError> {
         let contents = Contents::read(&files)?;
-        let (opened, config) = (contents.fingerprint(), contents.config()?);
+        let (opened, loaded) = (contents.fingerprint(), contents.load()?);
         let meters = Meters {
             handshakes: metrics.register(
                 "http_tls_handshakes",
@@ -82,17 +106,22 @@ impl ServerTls {
                 "1 while the files of http.tls cannot be used and the last good ones are",
                 Gauge::default(),
             ),
+            seconds: metrics.register(
+                "http_tls_certificate_seconds",
+                "Until the certificate of http.tls expires; below 0: since it has",
+                Gauge::default(),
+            ),
         };
         Ok(ServerTls {
             files: Arc::new(files),
             opened,
-            current: Arc::new(Mutex::new(Arc::new(config))),
+            current: Arc::new(Mutex::new(loaded)),
             handshakes: Arc::new(Semaphore::new(limits::TLS_HANDSHAKES)),
             meters,
         })
     }
 
-    fn current(&self) -> Arc<ServerConfig> {
+    fn current(&self) -> Loaded {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -104,7 +133,7 @@ impl ServerTls {
         let agreed = tokio::time::timeout(limits::TLS_HANDSHAKE, async {
             // Never closed, so it is a permit.
             let _permit = self.handshakes.acquire().await.ok();
-            TlsAcceptor::from(self.current()).accept(stream).into_fallible().await
+            TlsAcceptor::from(self.current().config).accept(stream).into_fallible().await
         });
         let (outcome, result) = match agreed.await {
             Ok(Ok(stream)) => ("done", Ok(stream)),
@@ -126,17 +155,17 @@ impl ServerTls {
     /// Looks at the files until the agent stops, and takes what changed. Connections that are open
     /// stay; new ones get the new certificate.
     pub async fn follow(self, life: Life) {
-        let mut watch = Watch::new(self.opened);
+        let (mut watch, mut told) = (Watch::new(self.opened), None);
         let mut ticks = tokio::time::interval(limits::TLS_LOOK);
         while life.shutdown.or(ticks.tick()).await.is_some() {
+            self.tell_end(&life, &mut told);
             let Some((print, made)) = self.look().await else { continue };
             match watch.judge(print, made.is_ok()) {
                 News::Nothing => {}
                 News::Back => self.report(&life, None),
                 News::Take => {
-                    if let Ok(config) = made {
-                        *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
-                            Arc::new(config);
+                    if let Ok(loaded) = made {
+                        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = loaded;
                         tracing::info!(cert = %self.files.cert.display(), "http.tls: changed");
                         self.meters.reloads.get_or_create(&[("outcome", "taken")]).inc();
                         self.report(&life, None);
@@ -149,6 +178,28 @@ impl ServerTls {
                     }
                 }
             }
+        }
+    }
+
+    /// Says that the certificate in use soon ends, or has. `told`: what the log has last.
+    fn tell_end(&self, life: &Life, told: &mut Option<String>) {
+        let Some(ends) = self.current().ends else { return };
+        let now = SystemTime::now();
+        let seconds = match ends.duration_since(now) {
+            Ok(left) => i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            Err(over) => -i64::try_from(over.duration().as_secs()).unwrap_or(i64::MAX),
+        };
+        self.meters.seconds.set(seconds);
+        let text = ending(ends, now);
+        match &text {
+            Some(text) => life.board.set(END, Level::Warning, format!("http.tls.cert: {text}")),
+            None => life.board.clear(END),
+        }
+        if *told != text {
+            if let Some(text) = &text {
+                tracing::warn!(cert = %self.files.cert.display(), "http.tls.cert: {text}");
+            }
+            *told = text;
         }
     }
 
@@ -165,10 +216,10 @@ impl ServerTls {
     }
 
     /// What the files hold now; none if the agent is about to end.
-    async fn look(&self) -> Option<(Fingerprint, Result<ServerConfig, PemError>)> {
+    async fn look(&self) -> Option<(Fingerprint, Result<Loaded, PemError>)> {
         let files = self.files.clone();
         let look = move || match Contents::read(&files) {
-            Ok(contents) => (contents.fingerprint(), contents.config()),
+            Ok(contents) => (contents.fingerprint(), contents.load()),
             Err(error) => (fingerprint([error.to_string().as_bytes()]), Err(error)),
         };
         tokio::task::spawn_blocking(look).await.ok()
@@ -268,9 +319,10 @@ impl Contents {
         fingerprint(files.into_iter().flatten().map(|pem| pem.text.as_slice()))
     }
 
-    fn config(&self) -> Result<ServerConfig, PemError> {
+    fn load(&self) -> Result<Loaded, PemError> {
         let provider = Arc::new(provider::default_provider());
-        let chain = self.cert.certificates()?.into_iter().map(|(_, der)| der).collect();
+        let chain: Vec<_> = self.cert.certificates()?.into_iter().map(|(_, der)| der).collect();
+        let dates = chain.first().and_then(|leaf| validity(leaf));
         let (line, key) = self.key.private_key()?;
         let unusable = |error: rustls::Error| match error {
             rustls::Error::InconsistentKeys(_) => {
@@ -297,7 +349,7 @@ impl Contents {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(config)
+        Ok(Loaded { config: Arc::new(config), ends: dates.map(|(_, ends)| ends) })
     }
 }
 
