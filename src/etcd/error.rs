@@ -54,6 +54,11 @@ impl Failure {
         Failure::new(Code::InvalidArgument, message)
     }
 
+    /// The client's side of a stream broke off.
+    pub fn cut(why: &str) -> Failure {
+        Failure::new(Code::Unavailable, why)
+    }
+
     pub fn too_large() -> Failure {
         Failure::invalid("etcdserver: request is too large")
     }

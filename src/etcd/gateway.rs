@@ -18,7 +18,7 @@ use crate::net::http::{BodyError, collect};
 
 use super::error::{Code, Failure};
 use super::proto::{LeaseKeepAliveRequest, LeaseLeasesRequest};
-use super::{Front, json, kv, lease};
+use super::{Front, json, kv, lease, watch};
 
 /// Base64 of the largest gRPC message, with room for the names around it.
 const BODY_MAX: usize = 4 * 1024 * 1024;
@@ -67,6 +67,7 @@ enum Call {
     LeaseKeepAlive,
     LeaseTimeToLive,
     LeaseLeases,
+    Watch,
 }
 
 impl Call {
@@ -83,6 +84,7 @@ impl Call {
             "lease/keepalive" => Call::LeaseKeepAlive,
             "lease/timetolive" | "kv/lease/timetolive" => Call::LeaseTimeToLive,
             "lease/leases" | "kv/lease/leases" => Call::LeaseLeases,
+            "watch" => Call::Watch,
             _ => return None,
         })
     }
@@ -99,6 +101,7 @@ impl Call {
             Call::LeaseTimeToLive => unary(&body, |asked| lease::time_to_live(front, asked)).await,
             Call::LeaseLeases => unary(&body, |_: LeaseLeasesRequest| lease::leases(front)).await,
             Call::LeaseKeepAlive => keep_alive(front, body).await,
+            Call::Watch => watch(front, &body).await,
         }
     }
 }
@@ -128,6 +131,18 @@ async fn keep_alive(front: &Arc<Front>, body: Bytes) -> Result<Response<Body>, F
     });
     let lines = stream::iter([result_line(&first)]).chain(lines).map(Ok::<_, Infallible>);
     Ok(answered(Body::from_stream(lines)))
+}
+
+/// The headers go with the first answer: nothing is said before it.
+async fn watch(front: &Arc<Front>, body: &[u8]) -> Result<Response<Body>, Failure> {
+    let asked = stream::iter(json::each(body)).map(Ok).boxed();
+    let mut answers = watch::answers(front.clone(), asked);
+    let Some(first) = answers.next().await else { return Ok(answered(Body::empty())) };
+    let lines = stream::iter([Ok(first?)]).chain(answers).map(|answer| match answer {
+        Ok(answer) => result_line(&answer),
+        Err(failure) => failure.line(),
+    });
+    Ok(answered(Body::from_stream(lines.map(Ok::<_, Infallible>))))
 }
 
 /// One answer of a stream.

@@ -1,4 +1,4 @@
-//! The etcd v3 API: keys and leases over gRPC and through the JSON gateway, and the side endpoints
+//! The etcd v3 API: keys, leases and watches over gRPC and through the JSON gateway, and the side endpoints
 //! beside it.
 
 mod error;
@@ -10,6 +10,7 @@ mod proto;
 mod rpc;
 mod side;
 mod txn;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use axum::Router;
 use axum::routing::any;
 
 use crate::cluster::Cluster;
+use crate::lifecycle::Shutdown;
 use crate::model::limits;
 use crate::net::http::Requests;
 
@@ -40,11 +42,12 @@ struct Front {
     config: Config,
     cluster: Cluster,
     requests: Requests,
+    shutdown: Shutdown,
 }
 
 /// Everything below `/v3`, gRPC, and what etcd serves beside it.
-pub fn router(config: Config, cluster: Cluster, requests: Requests) -> Router {
-    let front = Arc::new(Front { config, cluster, requests });
+pub fn router(config: Config, cluster: Cluster, requests: Requests, shutdown: Shutdown) -> Router {
+    let front = Arc::new(Front { config, cluster, requests, shutdown });
     let services = rpc::Services::new(front.clone());
     Router::new()
         .route("/v3", any(gateway::answer))
@@ -57,5 +60,6 @@ pub fn router(config: Config, cluster: Cluster, requests: Requests) -> Router {
         .route("/health", any(side::health))
         .route_service("/etcdserverpb.KV/{*call}", services.kv())
         .route_service("/etcdserverpb.Lease/{*call}", services.lease())
+        .route_service("/etcdserverpb.Watch/{*call}", services.watch())
         .with_state(front)
 }

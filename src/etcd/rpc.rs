@@ -12,14 +12,15 @@ use crate::model::limits;
 use super::error::{Code, Failure};
 use super::proto::kv_server::{Kv, KvServer};
 use super::proto::lease_server::{Lease, LeaseServer};
+use super::proto::watch_server::{Watch, WatchServer};
 use super::proto::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
     LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse,
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, TxnRequest, TxnResponse,
+    RangeResponse, TxnRequest, TxnResponse, WatchRequest, WatchResponse,
 };
-use super::{Front, kv, lease};
+use super::{Front, kv, lease, watch};
 
 /// All services; tonic has each told apart by its trait.
 #[derive(Clone)]
@@ -40,6 +41,10 @@ impl Services {
 
     pub(super) fn lease(&self) -> LeaseServer<Services> {
         LeaseServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
+    }
+
+    pub(super) fn watch(&self) -> WatchServer<Services> {
+        WatchServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
     }
 
     fn answered<T>(&self, answer: Result<T, Failure>) -> Result<Response<T>, Status> {
@@ -162,5 +167,22 @@ impl Lease for Services {
         _: Request<LeaseLeasesRequest>,
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
         self.answered(lease::leases(&self.front).await)
+    }
+}
+
+#[tonic::async_trait]
+impl Watch for Services {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<Streaming<WatchRequest>>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let asked = request.into_inner();
+        let asked = asked.map(|asked| asked.map_err(|status| Failure::cut(status.message())));
+        let answers = watch::answers(self.front.clone(), asked.boxed());
+        self.answered(Ok(
+            answers.map(|answer| answer.map_err(Status::from)).boxed() as Self::WatchStream
+        ))
     }
 }

@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::cluster::Cluster;
+use crate::lifecycle::Shutdown;
 use crate::model::NodeName;
 use crate::net::http::Requests;
 use crate::telemetry::Metrics;
 
 fn api() -> Router {
     let cluster = Cluster::solo(NodeName::new("n1").expect("a node name"));
-    super::router(super::Config::default(), cluster, Requests::new(&Metrics::default()))
+    let requests = Requests::new(&Metrics::default());
+    super::router(super::Config::default(), cluster, requests, Shutdown::default())
 }
 
 async fn send(api: &Router, method: &str, path: &str, body: impl Into<Body>) -> (u16, String) {

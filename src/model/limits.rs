@@ -14,6 +14,8 @@ pub const KV_VALUE: usize = 512 * 1024;
 pub const ETCD_REQUEST: usize = 1536 * 1024;
 /// A gRPC message, whatever is in it (etcd's limit).
 pub const ETCD_MESSAGE: usize = 2 * 1024 * 1024;
+/// By how much an answer of a watch may be longer than a request (etcd's limit).
+pub const ETCD_FRAGMENT_ROOM: usize = 512 * 1024;
 /// Operations in one transaction (etcd's limit).
 pub const TXN_OPS: usize = 128;
 /// A lease lives for at least this long, so that a change of leader does not outlast it (etcd's).

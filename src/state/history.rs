@@ -24,7 +24,8 @@ pub struct RevisionLog {
     pub events: Vec<KeyEvent>,
 }
 
-/// Reads at a past revision and watches from one. Nothing below `compacted` can be asked for.
+/// Reads at a past revision and watches from one. Nothing below `compacted` can be asked for; what
+/// happened at that very revision still can.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     pub(super) compacted: Revision,
@@ -90,7 +91,8 @@ impl History {
     }
 
     pub(super) fn push(&mut self, revision: Revision, at: Stamp, events: Vec<KeyEvent>) {
-        for event in &events {
+        // Of the revision that a compaction kept, the rows that it kept are known already.
+        for event in events.iter().filter(|_| revision > self.compacted) {
             self.versions.insert((event.key.clone(), revision), event.row.clone());
         }
         self.log.insert(revision, Arc::new(RevisionLog { at, events }));
@@ -104,7 +106,11 @@ impl History {
         }
         let going: Vec<Revision> = self.log.range(..=revision).map(|(at, _)| *at).collect();
         for at in going {
-            let Some(log) = self.log.remove(&at) else { continue };
+            let Some(log) = self.log.get(&at).cloned() else { continue };
+            // A watch that stands right there has yet to see it, deletions too.
+            if at < revision {
+                self.log.remove(&at);
+            }
             for event in &log.events {
                 self.compact_key(&event.key, revision);
             }

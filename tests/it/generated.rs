@@ -10,7 +10,8 @@ const WRITE: &str = "REMORA_GENERATE";
 fn the_code_of_etcds_messages_is_that_of_their_definitions() {
     let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/etcd/proto");
     let out = tempfile::TempDir::new().unwrap();
-    let definitions = protox::compile(["kv.proto", "lease.proto"], [&proto]).unwrap();
+    let definitions =
+        protox::compile(["kv.proto", "lease.proto", "watch.proto"], [&proto]).unwrap();
     let mut json = pbjson_build::Builder::new();
     definitions.file.iter().for_each(|file| {
         json.register_file_descriptor(file.clone());

@@ -1,6 +1,10 @@
 //! etcd's own client on real agents: keys over gRPC, on a server and through an edge.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::house::{Agent, AgentSpec, eventually, run, run_with};
 
@@ -75,6 +79,44 @@ fn etcdctl_compares_and_swaps_and_compacts() {
     assert_eq!(etcdctl(&edge, &["compaction", "3"]).unwrap(), "compacted revision 3\n");
     let past = etcdctl(&server, &["get", "app/owner", "--rev=2"]).unwrap_err();
     assert!(past.contains("required revision has been compacted"), "{past}");
+}
+
+#[test]
+fn etcdctl_watches_what_was_and_what_comes() {
+    let server = Agent::start(AgentSpec::server("server"));
+    etcdctl(&server, &["put", "app/a", "old"]).unwrap();
+    let endpoint = format!("--endpoints=http://{}", server.spec.place.http());
+    let mut command = std::process::Command::new("etcdctl");
+    command.args([&*endpoint, "watch", "--prefix", "app/", "--rev=2"]);
+    let mut watch = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut next = |count| lines.by_ref().take(count).map(Result::unwrap).collect::<Vec<_>>();
+    assert_eq!(next(3), ["PUT", "app/a", "old"]);
+    etcdctl(&server, &["put", "app/b", "new"]).unwrap();
+    assert_eq!(next(3), ["PUT", "app/b", "new"]);
+    etcdctl(&server, &["del", "app/a"]).unwrap();
+    assert_eq!(next(2), ["DELETE", "app/a"]);
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
+fn curl_watches_line_by_line() {
+    let server = Agent::start(AgentSpec::server("server"));
+    etcdctl(&server, &["put", "a", "1"]).unwrap();
+    let url = format!("http://{}/v3/watch", server.spec.place.http());
+    let body = r#"{"create_request":{"key":"YQ==","start_revision":"2"}}"#;
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["-sN", "-d", body, &url]).stdout(Stdio::piped());
+    let mut curl = curl.spawn().unwrap();
+    let mut lines = BufReader::new(curl.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["result"]["created"], true);
+    assert_eq!(next()["result"]["events"][0]["kv"]["value"], "MQ==");
+    etcdctl(&server, &["del", "a"]).unwrap();
+    assert_eq!(next()["result"]["events"][0]["type"], "DELETE");
+    curl.kill().unwrap();
+    curl.wait().unwrap();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! etcd's messages, as protobuf and as JSON; made from the definitions beside them, which a test of
 //! the house compares.
 
-/// KV and Lease.
+/// KV, Lease and Watch.
 #[allow(clippy::all, clippy::pedantic, unused_qualifications, reason = "generated code")]
 #[rustfmt::skip]
 pub mod etcdserverpb {
@@ -9,7 +9,7 @@ pub mod etcdserverpb {
     include!("generated/etcdserverpb.serde.rs");
 }
 
-/// Keys.
+/// Keys and what happened to them.
 #[allow(clippy::all, clippy::pedantic, unused_qualifications, reason = "generated code")]
 #[rustfmt::skip]
 pub mod mvccpb {
@@ -18,4 +18,4 @@ pub mod mvccpb {
 }
 
 pub use etcdserverpb::*;
-pub use mvccpb::KeyValue;
+pub use mvccpb::{Event, KeyValue, event};

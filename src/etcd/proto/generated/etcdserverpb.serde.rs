@@ -3825,3 +3825,839 @@ impl<'de> serde::Deserialize<'de> for TxnResponse {
         deserializer.deserialize_struct("etcdserverpb.TxnResponse", FIELDS, GeneratedVisitor)
     }
 }
+impl serde::Serialize for WatchCancelRequest {
+    #[allow(deprecated)]
+    fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
+    where
+        S: serde::Serializer,
+    {
+        use serde::ser::SerializeStruct;
+        let mut len = 0;
+        if self.watch_id != 0 {
+            len += 1;
+        }
+        let mut struct_ser = serializer.serialize_struct("etcdserverpb.WatchCancelRequest", len)?;
+        if self.watch_id != 0 {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("watch_id", ToString::to_string(&self.watch_id).as_str())?;
+        }
+        struct_ser.end()
+    }
+}
+impl<'de> serde::Deserialize<'de> for WatchCancelRequest {
+    #[allow(deprecated)]
+    fn deserialize<D>(deserializer: D) -> std::result::Result<Self, D::Error>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        const FIELDS: &[&str] = &[
+            "watch_id",
+            "watchId",
+        ];
+
+        #[allow(clippy::enum_variant_names)]
+        enum GeneratedField {
+            WatchId,
+            __SkipField__,
+        }
+        impl<'de> serde::Deserialize<'de> for GeneratedField {
+            fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                struct GeneratedVisitor;
+
+                impl serde::de::Visitor<'_> for GeneratedVisitor {
+                    type Value = GeneratedField;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(formatter, "expected one of: {:?}", &FIELDS)
+                    }
+
+                    #[allow(unused_variables)]
+                    fn visit_str<E>(self, value: &str) -> std::result::Result<GeneratedField, E>
+                    where
+                        E: serde::de::Error,
+                    {
+                        match value {
+                            "watchId" | "watch_id" => Ok(GeneratedField::WatchId),
+                            _ => Ok(GeneratedField::__SkipField__),
+                        }
+                    }
+                }
+                deserializer.deserialize_identifier(GeneratedVisitor)
+            }
+        }
+        struct GeneratedVisitor;
+        impl<'de> serde::de::Visitor<'de> for GeneratedVisitor {
+            type Value = WatchCancelRequest;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("struct etcdserverpb.WatchCancelRequest")
+            }
+
+            fn visit_map<V>(self, mut map_: V) -> std::result::Result<WatchCancelRequest, V::Error>
+                where
+                    V: serde::de::MapAccess<'de>,
+            {
+                let mut watch_id__ = None;
+                while let Some(k) = map_.next_key()? {
+                    match k {
+                        GeneratedField::WatchId => {
+                            if watch_id__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("watchId"));
+                            }
+                            watch_id__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(WatchCancelRequest {
+                    watch_id: watch_id__.unwrap_or_default(),
+                })
+            }
+        }
+        deserializer.deserialize_struct("etcdserverpb.WatchCancelRequest", FIELDS, GeneratedVisitor)
+    }
+}
+impl serde::Serialize for WatchCreateRequest {
+    #[allow(deprecated)]
+    fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
+    where
+        S: serde::Serializer,
+    {
+        use serde::ser::SerializeStruct;
+        let mut len = 0;
+        if !self.key.is_empty() {
+            len += 1;
+        }
+        if !self.range_end.is_empty() {
+            len += 1;
+        }
+        if self.start_revision != 0 {
+            len += 1;
+        }
+        if self.progress_notify {
+            len += 1;
+        }
+        if !self.filters.is_empty() {
+            len += 1;
+        }
+        if self.prev_kv {
+            len += 1;
+        }
+        if self.watch_id != 0 {
+            len += 1;
+        }
+        if self.fragment {
+            len += 1;
+        }
+        let mut struct_ser = serializer.serialize_struct("etcdserverpb.WatchCreateRequest", len)?;
+        if !self.key.is_empty() {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("key", pbjson::private::base64::encode(&self.key).as_str())?;
+        }
+        if !self.range_end.is_empty() {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("range_end", pbjson::private::base64::encode(&self.range_end).as_str())?;
+        }
+        if self.start_revision != 0 {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("start_revision", ToString::to_string(&self.start_revision).as_str())?;
+        }
+        if self.progress_notify {
+            struct_ser.serialize_field("progress_notify", &self.progress_notify)?;
+        }
+        if !self.filters.is_empty() {
+            let v = self.filters.iter().cloned().map(|v| {
+                watch_create_request::FilterType::try_from(v)
+                    .map_err(|_| serde::ser::Error::custom(format!("Invalid variant {}", v)))
+                }).collect::<std::result::Result<Vec<_>, _>>()?;
+            struct_ser.serialize_field("filters", &v)?;
+        }
+        if self.prev_kv {
+            struct_ser.serialize_field("prev_kv", &self.prev_kv)?;
+        }
+        if self.watch_id != 0 {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("watch_id", ToString::to_string(&self.watch_id).as_str())?;
+        }
+        if self.fragment {
+            struct_ser.serialize_field("fragment", &self.fragment)?;
+        }
+        struct_ser.end()
+    }
+}
+impl<'de> serde::Deserialize<'de> for WatchCreateRequest {
+    #[allow(deprecated)]
+    fn deserialize<D>(deserializer: D) -> std::result::Result<Self, D::Error>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        const FIELDS: &[&str] = &[
+            "key",
+            "range_end",
+            "rangeEnd",
+            "start_revision",
+            "startRevision",
+            "progress_notify",
+            "progressNotify",
+            "filters",
+            "prev_kv",
+            "prevKv",
+            "watch_id",
+            "watchId",
+            "fragment",
+        ];
+
+        #[allow(clippy::enum_variant_names)]
+        enum GeneratedField {
+            Key,
+            RangeEnd,
+            StartRevision,
+            ProgressNotify,
+            Filters,
+            PrevKv,
+            WatchId,
+            Fragment,
+            __SkipField__,
+        }
+        impl<'de> serde::Deserialize<'de> for GeneratedField {
+            fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                struct GeneratedVisitor;
+
+                impl serde::de::Visitor<'_> for GeneratedVisitor {
+                    type Value = GeneratedField;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(formatter, "expected one of: {:?}", &FIELDS)
+                    }
+
+                    #[allow(unused_variables)]
+                    fn visit_str<E>(self, value: &str) -> std::result::Result<GeneratedField, E>
+                    where
+                        E: serde::de::Error,
+                    {
+                        match value {
+                            "key" => Ok(GeneratedField::Key),
+                            "rangeEnd" | "range_end" => Ok(GeneratedField::RangeEnd),
+                            "startRevision" | "start_revision" => Ok(GeneratedField::StartRevision),
+                            "progressNotify" | "progress_notify" => Ok(GeneratedField::ProgressNotify),
+                            "filters" => Ok(GeneratedField::Filters),
+                            "prevKv" | "prev_kv" => Ok(GeneratedField::PrevKv),
+                            "watchId" | "watch_id" => Ok(GeneratedField::WatchId),
+                            "fragment" => Ok(GeneratedField::Fragment),
+                            _ => Ok(GeneratedField::__SkipField__),
+                        }
+                    }
+                }
+                deserializer.deserialize_identifier(GeneratedVisitor)
+            }
+        }
+        struct GeneratedVisitor;
+        impl<'de> serde::de::Visitor<'de> for GeneratedVisitor {
+            type Value = WatchCreateRequest;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("struct etcdserverpb.WatchCreateRequest")
+            }
+
+            fn visit_map<V>(self, mut map_: V) -> std::result::Result<WatchCreateRequest, V::Error>
+                where
+                    V: serde::de::MapAccess<'de>,
+            {
+                let mut key__ = None;
+                let mut range_end__ = None;
+                let mut start_revision__ = None;
+                let mut progress_notify__ = None;
+                let mut filters__ = None;
+                let mut prev_kv__ = None;
+                let mut watch_id__ = None;
+                let mut fragment__ = None;
+                while let Some(k) = map_.next_key()? {
+                    match k {
+                        GeneratedField::Key => {
+                            if key__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("key"));
+                            }
+                            key__ = 
+                                Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::RangeEnd => {
+                            if range_end__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("rangeEnd"));
+                            }
+                            range_end__ = 
+                                Some(map_.next_value::<::pbjson::private::BytesDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::StartRevision => {
+                            if start_revision__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("startRevision"));
+                            }
+                            start_revision__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::ProgressNotify => {
+                            if progress_notify__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("progressNotify"));
+                            }
+                            progress_notify__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Filters => {
+                            if filters__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("filters"));
+                            }
+                            filters__ = Some(map_.next_value::<Vec<watch_create_request::FilterType>>()?.into_iter().map(|x| x as i32).collect());
+                        }
+                        GeneratedField::PrevKv => {
+                            if prev_kv__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("prevKv"));
+                            }
+                            prev_kv__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::WatchId => {
+                            if watch_id__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("watchId"));
+                            }
+                            watch_id__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::Fragment => {
+                            if fragment__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("fragment"));
+                            }
+                            fragment__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(WatchCreateRequest {
+                    key: key__.unwrap_or_default(),
+                    range_end: range_end__.unwrap_or_default(),
+                    start_revision: start_revision__.unwrap_or_default(),
+                    progress_notify: progress_notify__.unwrap_or_default(),
+                    filters: filters__.unwrap_or_default(),
+                    prev_kv: prev_kv__.unwrap_or_default(),
+                    watch_id: watch_id__.unwrap_or_default(),
+                    fragment: fragment__.unwrap_or_default(),
+                })
+            }
+        }
+        deserializer.deserialize_struct("etcdserverpb.WatchCreateRequest", FIELDS, GeneratedVisitor)
+    }
+}
+impl serde::Serialize for watch_create_request::FilterType {
+    #[allow(deprecated)]
+    fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
+    where
+        S: serde::Serializer,
+    {
+        let variant = match self {
+            Self::Noput => "NOPUT",
+            Self::Nodelete => "NODELETE",
+        };
+        serializer.serialize_str(variant)
+    }
+}
+impl<'de> serde::Deserialize<'de> for watch_create_request::FilterType {
+    #[allow(deprecated)]
+    fn deserialize<D>(deserializer: D) -> std::result::Result<Self, D::Error>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        const FIELDS: &[&str] = &[
+            "NOPUT",
+            "NODELETE",
+        ];
+
+        struct GeneratedVisitor;
+
+        impl serde::de::Visitor<'_> for GeneratedVisitor {
+            type Value = watch_create_request::FilterType;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(formatter, "expected one of: {:?}", &FIELDS)
+            }
+
+            fn visit_i64<E>(self, v: i64) -> std::result::Result<Self::Value, E>
+            where
+                E: serde::de::Error,
+            {
+                i32::try_from(v)
+                    .ok()
+                    .and_then(|x| x.try_into().ok())
+                    .ok_or_else(|| {
+                        serde::de::Error::invalid_value(serde::de::Unexpected::Signed(v), &self)
+                    })
+            }
+
+            fn visit_u64<E>(self, v: u64) -> std::result::Result<Self::Value, E>
+            where
+                E: serde::de::Error,
+            {
+                i32::try_from(v)
+                    .ok()
+                    .and_then(|x| x.try_into().ok())
+                    .ok_or_else(|| {
+                        serde::de::Error::invalid_value(serde::de::Unexpected::Unsigned(v), &self)
+                    })
+            }
+
+            fn visit_str<E>(self, value: &str) -> std::result::Result<Self::Value, E>
+            where
+                E: serde::de::Error,
+            {
+                match value {
+                    "NOPUT" => Ok(watch_create_request::FilterType::Noput),
+                    "NODELETE" => Ok(watch_create_request::FilterType::Nodelete),
+                    _ => Err(serde::de::Error::unknown_variant(value, FIELDS)),
+                }
+            }
+        }
+        deserializer.deserialize_any(GeneratedVisitor)
+    }
+}
+impl serde::Serialize for WatchProgressRequest {
+    #[allow(deprecated)]
+    fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
+    where
+        S: serde::Serializer,
+    {
+        use serde::ser::SerializeStruct;
+        let len = 0;
+        let struct_ser = serializer.serialize_struct("etcdserverpb.WatchProgressRequest", len)?;
+        struct_ser.end()
+    }
+}
+impl<'de> serde::Deserialize<'de> for WatchProgressRequest {
+    #[allow(deprecated)]
+    fn deserialize<D>(deserializer: D) -> std::result::Result<Self, D::Error>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        const FIELDS: &[&str] = &[
+        ];
+
+        #[allow(clippy::enum_variant_names)]
+        enum GeneratedField {
+            __SkipField__,
+        }
+        impl<'de> serde::Deserialize<'de> for GeneratedField {
+            fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                struct GeneratedVisitor;
+
+                impl serde::de::Visitor<'_> for GeneratedVisitor {
+                    type Value = GeneratedField;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(formatter, "expected one of: {:?}", &FIELDS)
+                    }
+
+                    #[allow(unused_variables)]
+                    fn visit_str<E>(self, value: &str) -> std::result::Result<GeneratedField, E>
+                    where
+                        E: serde::de::Error,
+                    {
+                            Ok(GeneratedField::__SkipField__)
+                    }
+                }
+                deserializer.deserialize_identifier(GeneratedVisitor)
+            }
+        }
+        struct GeneratedVisitor;
+        impl<'de> serde::de::Visitor<'de> for GeneratedVisitor {
+            type Value = WatchProgressRequest;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("struct etcdserverpb.WatchProgressRequest")
+            }
+
+            fn visit_map<V>(self, mut map_: V) -> std::result::Result<WatchProgressRequest, V::Error>
+                where
+                    V: serde::de::MapAccess<'de>,
+            {
+                while map_.next_key::<GeneratedField>()?.is_some() {
+                    let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                }
+                Ok(WatchProgressRequest {
+                })
+            }
+        }
+        deserializer.deserialize_struct("etcdserverpb.WatchProgressRequest", FIELDS, GeneratedVisitor)
+    }
+}
+impl serde::Serialize for WatchRequest {
+    #[allow(deprecated)]
+    fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
+    where
+        S: serde::Serializer,
+    {
+        use serde::ser::SerializeStruct;
+        let mut len = 0;
+        if self.request_union.is_some() {
+            len += 1;
+        }
+        let mut struct_ser = serializer.serialize_struct("etcdserverpb.WatchRequest", len)?;
+        if let Some(v) = self.request_union.as_ref() {
+            match v {
+                watch_request::RequestUnion::CreateRequest(v) => {
+                    struct_ser.serialize_field("create_request", v)?;
+                }
+                watch_request::RequestUnion::CancelRequest(v) => {
+                    struct_ser.serialize_field("cancel_request", v)?;
+                }
+                watch_request::RequestUnion::ProgressRequest(v) => {
+                    struct_ser.serialize_field("progress_request", v)?;
+                }
+            }
+        }
+        struct_ser.end()
+    }
+}
+impl<'de> serde::Deserialize<'de> for WatchRequest {
+    #[allow(deprecated)]
+    fn deserialize<D>(deserializer: D) -> std::result::Result<Self, D::Error>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        const FIELDS: &[&str] = &[
+            "create_request",
+            "createRequest",
+            "cancel_request",
+            "cancelRequest",
+            "progress_request",
+            "progressRequest",
+        ];
+
+        #[allow(clippy::enum_variant_names)]
+        enum GeneratedField {
+            CreateRequest,
+            CancelRequest,
+            ProgressRequest,
+            __SkipField__,
+        }
+        impl<'de> serde::Deserialize<'de> for GeneratedField {
+            fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                struct GeneratedVisitor;
+
+                impl serde::de::Visitor<'_> for GeneratedVisitor {
+                    type Value = GeneratedField;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(formatter, "expected one of: {:?}", &FIELDS)
+                    }
+
+                    #[allow(unused_variables)]
+                    fn visit_str<E>(self, value: &str) -> std::result::Result<GeneratedField, E>
+                    where
+                        E: serde::de::Error,
+                    {
+                        match value {
+                            "createRequest" | "create_request" => Ok(GeneratedField::CreateRequest),
+                            "cancelRequest" | "cancel_request" => Ok(GeneratedField::CancelRequest),
+                            "progressRequest" | "progress_request" => Ok(GeneratedField::ProgressRequest),
+                            _ => Ok(GeneratedField::__SkipField__),
+                        }
+                    }
+                }
+                deserializer.deserialize_identifier(GeneratedVisitor)
+            }
+        }
+        struct GeneratedVisitor;
+        impl<'de> serde::de::Visitor<'de> for GeneratedVisitor {
+            type Value = WatchRequest;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("struct etcdserverpb.WatchRequest")
+            }
+
+            fn visit_map<V>(self, mut map_: V) -> std::result::Result<WatchRequest, V::Error>
+                where
+                    V: serde::de::MapAccess<'de>,
+            {
+                let mut request_union__ = None;
+                while let Some(k) = map_.next_key()? {
+                    match k {
+                        GeneratedField::CreateRequest => {
+                            if request_union__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("createRequest"));
+                            }
+                            request_union__ = map_.next_value::<::std::option::Option<_>>()?.map(watch_request::RequestUnion::CreateRequest)
+;
+                        }
+                        GeneratedField::CancelRequest => {
+                            if request_union__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("cancelRequest"));
+                            }
+                            request_union__ = map_.next_value::<::std::option::Option<_>>()?.map(watch_request::RequestUnion::CancelRequest)
+;
+                        }
+                        GeneratedField::ProgressRequest => {
+                            if request_union__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("progressRequest"));
+                            }
+                            request_union__ = map_.next_value::<::std::option::Option<_>>()?.map(watch_request::RequestUnion::ProgressRequest)
+;
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(WatchRequest {
+                    request_union: request_union__,
+                })
+            }
+        }
+        deserializer.deserialize_struct("etcdserverpb.WatchRequest", FIELDS, GeneratedVisitor)
+    }
+}
+impl serde::Serialize for WatchResponse {
+    #[allow(deprecated)]
+    fn serialize<S>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error>
+    where
+        S: serde::Serializer,
+    {
+        use serde::ser::SerializeStruct;
+        let mut len = 0;
+        if self.header.is_some() {
+            len += 1;
+        }
+        if self.watch_id != 0 {
+            len += 1;
+        }
+        if self.created {
+            len += 1;
+        }
+        if self.canceled {
+            len += 1;
+        }
+        if self.compact_revision != 0 {
+            len += 1;
+        }
+        if !self.cancel_reason.is_empty() {
+            len += 1;
+        }
+        if self.fragment {
+            len += 1;
+        }
+        if !self.events.is_empty() {
+            len += 1;
+        }
+        let mut struct_ser = serializer.serialize_struct("etcdserverpb.WatchResponse", len)?;
+        if let Some(v) = self.header.as_ref() {
+            struct_ser.serialize_field("header", v)?;
+        }
+        if self.watch_id != 0 {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("watch_id", ToString::to_string(&self.watch_id).as_str())?;
+        }
+        if self.created {
+            struct_ser.serialize_field("created", &self.created)?;
+        }
+        if self.canceled {
+            struct_ser.serialize_field("canceled", &self.canceled)?;
+        }
+        if self.compact_revision != 0 {
+            #[allow(clippy::needless_borrow)]
+            #[allow(clippy::needless_borrows_for_generic_args)]
+            struct_ser.serialize_field("compact_revision", ToString::to_string(&self.compact_revision).as_str())?;
+        }
+        if !self.cancel_reason.is_empty() {
+            struct_ser.serialize_field("cancel_reason", &self.cancel_reason)?;
+        }
+        if self.fragment {
+            struct_ser.serialize_field("fragment", &self.fragment)?;
+        }
+        if !self.events.is_empty() {
+            struct_ser.serialize_field("events", &self.events)?;
+        }
+        struct_ser.end()
+    }
+}
+impl<'de> serde::Deserialize<'de> for WatchResponse {
+    #[allow(deprecated)]
+    fn deserialize<D>(deserializer: D) -> std::result::Result<Self, D::Error>
+    where
+        D: serde::Deserializer<'de>,
+    {
+        const FIELDS: &[&str] = &[
+            "header",
+            "watch_id",
+            "watchId",
+            "created",
+            "canceled",
+            "compact_revision",
+            "compactRevision",
+            "cancel_reason",
+            "cancelReason",
+            "fragment",
+            "events",
+        ];
+
+        #[allow(clippy::enum_variant_names)]
+        enum GeneratedField {
+            Header,
+            WatchId,
+            Created,
+            Canceled,
+            CompactRevision,
+            CancelReason,
+            Fragment,
+            Events,
+            __SkipField__,
+        }
+        impl<'de> serde::Deserialize<'de> for GeneratedField {
+            fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                struct GeneratedVisitor;
+
+                impl serde::de::Visitor<'_> for GeneratedVisitor {
+                    type Value = GeneratedField;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(formatter, "expected one of: {:?}", &FIELDS)
+                    }
+
+                    #[allow(unused_variables)]
+                    fn visit_str<E>(self, value: &str) -> std::result::Result<GeneratedField, E>
+                    where
+                        E: serde::de::Error,
+                    {
+                        match value {
+                            "header" => Ok(GeneratedField::Header),
+                            "watchId" | "watch_id" => Ok(GeneratedField::WatchId),
+                            "created" => Ok(GeneratedField::Created),
+                            "canceled" => Ok(GeneratedField::Canceled),
+                            "compactRevision" | "compact_revision" => Ok(GeneratedField::CompactRevision),
+                            "cancelReason" | "cancel_reason" => Ok(GeneratedField::CancelReason),
+                            "fragment" => Ok(GeneratedField::Fragment),
+                            "events" => Ok(GeneratedField::Events),
+                            _ => Ok(GeneratedField::__SkipField__),
+                        }
+                    }
+                }
+                deserializer.deserialize_identifier(GeneratedVisitor)
+            }
+        }
+        struct GeneratedVisitor;
+        impl<'de> serde::de::Visitor<'de> for GeneratedVisitor {
+            type Value = WatchResponse;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("struct etcdserverpb.WatchResponse")
+            }
+
+            fn visit_map<V>(self, mut map_: V) -> std::result::Result<WatchResponse, V::Error>
+                where
+                    V: serde::de::MapAccess<'de>,
+            {
+                let mut header__ = None;
+                let mut watch_id__ = None;
+                let mut created__ = None;
+                let mut canceled__ = None;
+                let mut compact_revision__ = None;
+                let mut cancel_reason__ = None;
+                let mut fragment__ = None;
+                let mut events__ = None;
+                while let Some(k) = map_.next_key()? {
+                    match k {
+                        GeneratedField::Header => {
+                            if header__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("header"));
+                            }
+                            header__ = map_.next_value()?;
+                        }
+                        GeneratedField::WatchId => {
+                            if watch_id__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("watchId"));
+                            }
+                            watch_id__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::Created => {
+                            if created__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("created"));
+                            }
+                            created__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Canceled => {
+                            if canceled__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("canceled"));
+                            }
+                            canceled__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::CompactRevision => {
+                            if compact_revision__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("compactRevision"));
+                            }
+                            compact_revision__ = 
+                                Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
+                            ;
+                        }
+                        GeneratedField::CancelReason => {
+                            if cancel_reason__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("cancelReason"));
+                            }
+                            cancel_reason__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Fragment => {
+                            if fragment__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("fragment"));
+                            }
+                            fragment__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::Events => {
+                            if events__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("events"));
+                            }
+                            events__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(WatchResponse {
+                    header: header__,
+                    watch_id: watch_id__.unwrap_or_default(),
+                    created: created__.unwrap_or_default(),
+                    canceled: canceled__.unwrap_or_default(),
+                    compact_revision: compact_revision__.unwrap_or_default(),
+                    cancel_reason: cancel_reason__.unwrap_or_default(),
+                    fragment: fragment__.unwrap_or_default(),
+                    events: events__.unwrap_or_default(),
+                })
+            }
+        }
+        deserializer.deserialize_struct("etcdserverpb.WatchResponse", FIELDS, GeneratedVisitor)
+    }
+}
