@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::identity::{
     self, Authority, DataDir, Founding, Holder, Identity, IdentityError, JoinToken, Key, Leaf,
-    Lifetimes, Trust, Unfit, judge, judge_for_renewal, renew_at,
+    Lifetimes, Trust, Unfit, is_due, judge, judge_for_renewal,
 };
 use crate::lifecycle::chance;
 use crate::model::{Digest, NodeId, NodeName, Role};
@@ -419,9 +419,10 @@ impl Badge {
         self.lock().own.as_ref().map(|own| own.ends)
     }
 
-    /// When it is to be renewed, by a throw of dice in [0, 1).
-    pub fn renew_at(&self, dice: f64) -> Option<SystemTime> {
-        self.lock().own.as_ref().map(|own| renew_at(own.begins, own.ends, dice))
+    /// Whether it is to be renewed now, by a throw of dice in [0, 1).
+    pub fn is_due(&self, dice: f64) -> bool {
+        let now = self.now();
+        self.lock().own.as_ref().is_some_and(|own| is_due(own.begins, own.ends, now, dice))
     }
 
     /// Returns once others do not take this agent's certificate any more.

@@ -57,8 +57,7 @@ impl Renewal {
         loop {
             sleep(wait).await;
             left.set(seconds_left(self.badge.ends(), self.badge.now()));
-            let due = self.badge.renew_at(dice);
-            if due.is_none_or(|due| self.badge.now() < due) {
+            if !self.badge.is_due(dice) {
                 wait = pause.min(LOOK);
                 continue;
             }

@@ -64,8 +64,14 @@ impl Key {
     }
 }
 
-/// When to renew a certificate with these dates: at 50 to 80 % of its life. `dice` is in [0, 1).
-pub fn renew_at(begins: SystemTime, ends: SystemTime, dice: f64) -> SystemTime {
+/// Whether to renew a certificate with these dates: from 50 to 80 % of its life on, as `dice`, in
+/// [0, 1), has it. One that has yet to begin is due as well: the clock was put back since it was
+/// issued, and nobody takes it.
+pub fn is_due(begins: SystemTime, ends: SystemTime, now: SystemTime, dice: f64) -> bool {
+    now < begins || now >= renew_at(begins, ends, dice)
+}
+
+fn renew_at(begins: SystemTime, ends: SystemTime, dice: f64) -> SystemTime {
     let life = ends.duration_since(begins).unwrap_or(Duration::ZERO);
     begins + life.mul_f64(0.5 + 0.3 * dice.clamp(0.0, 1.0))
 }

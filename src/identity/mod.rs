@@ -26,7 +26,7 @@ pub use error::IdentityError;
 pub use files::{Admitted, DataDir, Identity, Lost, Pledge, Promise};
 pub use judge::{Judged, Trust, Unfit, judge, judge_for_renewal};
 pub use key::{Key, digest_of};
-pub use leaf::{Leaf, renew_at};
+pub use leaf::{Leaf, is_due};
 pub use proof::{Proof, prove, verify_proof};
 pub use seed::Secret;
 pub use spiffe::Holder;

@@ -212,6 +212,24 @@ async fn a_cluster_that_was_off_for_a_month_finds_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_came_up_with_its_clock_ahead_is_trusted_once_the_clock_is_right() {
+    let seconds = Duration::from_secs;
+    let world = World::new();
+    let (ahead, clock) = clock();
+    ahead.store(57 * 3600, Ordering::Relaxed);
+    let mut config = world.server("s1", &[]);
+    config.seams.clock = clock;
+    config.lifetimes = Lifetimes { leaf: seconds(100), grace: seconds(100), skew: seconds(5) };
+    let server = Agent::start(config).await;
+    ahead.store(0, Ordering::Relaxed);
+    let edge = Agent::start(world.edge("e1", &[server.addr()])).await;
+    edge.synced().await;
+    assert!(server.cluster.certificate_ends().unwrap() < SystemTime::now() + seconds(101));
+    edge.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_with_a_disk_needs_no_token_once_it_is_in() {
     let world = World::new();
     let server = Agent::start(world.server("s1", &[])).await;

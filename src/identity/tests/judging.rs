@@ -4,8 +4,8 @@ use rcgen::{CertificateParams, IsCa, Issuer, SanType, date_time_ymd};
 
 use super::{day, member, seconds, short, slices};
 use crate::identity::{
-    Authority, Founding, Holder, JoinToken, Judged, Key, Lifetimes, Offline, Trust, Unfit, judge,
-    judge_for_renewal, renew_at,
+    Authority, Founding, Holder, JoinToken, Judged, Key, Lifetimes, Offline, Trust, Unfit, is_due,
+    judge, judge_for_renewal,
 };
 use crate::model::{Digest, NodeId, Role};
 use crate::net::validity;
@@ -212,15 +212,21 @@ fn names_are_read_exactly() {
 #[test]
 fn renewal_falls_into_the_second_half_of_a_life() {
     let (begins, ends) = (day(), day() + seconds(1000));
-    assert_eq!(renew_at(begins, ends, 0.0), begins + seconds(500));
-    assert_eq!(renew_at(begins, ends, 0.5), begins + seconds(650));
-    assert_eq!(renew_at(begins, ends, 1.0), begins + seconds(800));
-    for odd in [-1.0, 2.0, f64::INFINITY] {
-        let at = renew_at(begins, ends, odd);
-        assert!(at >= begins + seconds(500) && at <= begins + seconds(800), "{odd}");
+    let is_due = |after: u64, dice: f64| is_due(begins, ends, begins + seconds(after), dice);
+    for (dice, at) in [(0.0, 500), (0.5, 650), (1.0, 800)] {
+        assert!(!is_due(at - 1, dice) && is_due(at, dice), "{dice}");
     }
-    assert_eq!(renew_at(ends, begins, 0.5), ends, "dates the wrong way round");
+    for odd in [-1.0, 2.0, f64::INFINITY] {
+        assert!(!is_due(499, odd) && is_due(800, odd), "{odd}");
+    }
     assert_eq!(validity(b"nothing"), None);
+}
+
+#[test]
+fn a_certificate_that_has_yet_to_begin_is_due() {
+    let (begins, ends) = (day(), day() + seconds(1000));
+    assert!(is_due(begins, ends, begins - seconds(1), 0.5));
+    assert!(!is_due(begins, ends, begins, 0.5));
 }
 
 #[test]
