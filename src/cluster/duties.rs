@@ -3,10 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::model::{LeaseId, NodeId, Stamp, limits};
-use crate::raft::Raft;
+use crate::raft::{ProposeError, Raft};
 use crate::replica::{Replica, Topic};
 use crate::state::{Command, Proposal, State};
 use crate::telemetry::{Counter, Metrics};
@@ -136,15 +136,35 @@ impl Duties {
     /// Proposed by this leader in this term or not at all: each command carries the term.
     async fn end(&self, term: u64, due: Due) {
         for command in commands(&due, term) {
-            if let Err(error) = self.raft.propose(command).await {
-                tracing::debug!(%error, "the end of something silent was not decided");
-            }
+            self.decide(term, command).await;
         }
         if due != Due::default()
             && let Some(deadlines) = self.deadlines().as_mut()
         {
             tracing::info!(silent = ?due.silent, expired = ?due.expired, lost = ?due.lost, "ended");
             deadlines.settle(&due, &self.replica.snapshot(), self.now());
+        }
+    }
+
+    /// Returns once it is known what became of a command, or this server leads no more. One that
+    /// may lie in the log still ends what it names when a quorum takes it at last: a heartbeat that
+    /// was acknowledged meanwhile would have been in vain. The same one, proposed again, comes
+    /// after it in the log.
+    async fn decide(&self, term: u64, command: Command) {
+        let mut logged = false;
+        loop {
+            let Err(error) = self.raft.propose(command.clone()).await else { return };
+            tracing::debug!(%error, "the end of something silent is not decided");
+            logged |= matches!(error, ProposeError::Unknown(_));
+            let leads = {
+                let status = self.raft.status();
+                let status = status.borrow();
+                status.leads() && status.term == term
+            };
+            if !logged || !leads {
+                return;
+            }
+            sleep(TICK).await;
         }
     }
 

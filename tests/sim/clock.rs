@@ -1,12 +1,17 @@
 //! Virtual time: one for the world, which each host's runtime follows with a clock of its own.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 /// Since the beginning of the run.
 pub type Now = Duration;
+
+/// What the wall clocks show when a run begins, in seconds.
+const EPOCH: i64 = 1_800_000_000;
 
 #[derive(Debug, Clone, Copy)]
 enum Source {
@@ -38,4 +43,20 @@ pub fn set_world(now: Now) {
 
 pub fn set_host(origin: Instant, began: Now) {
     SOURCE.set(Source::Host { origin, began });
+}
+
+/// A host's wall clock: right, or wrong by hours.
+#[derive(Clone, Default)]
+pub struct Wall(Arc<AtomicI64>);
+
+impl Wall {
+    /// Shows so many hours too much from now on; 0: it is right again.
+    pub fn jump(&self, hours: i64) {
+        self.0.store(hours, Ordering::Relaxed);
+    }
+
+    pub fn read(&self) -> SystemTime {
+        let began = EPOCH + self.0.load(Ordering::Relaxed) * 3600;
+        SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(began).unwrap()) + now()
+    }
 }

@@ -149,6 +149,16 @@ impl SimDisk {
         content.sweep();
     }
 
+    /// An empty one takes its place.
+    pub fn wipe(&self) {
+        let mut content = self.lock();
+        content.files.clear();
+        content.names.clear();
+        content.namings.clear();
+        content.durable_names.clear();
+        content.life += 1;
+    }
+
     /// The process dies and the machine does not: everything written stays, as it will be synced.
     pub fn change_hands(&self) {
         let mut content = self.lock();

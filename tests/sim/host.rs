@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
 
 use remora::cluster::{self, Cluster, Config, RoleWish, Seams, Standing};
 use remora::identity::{JoinToken, Offline};
@@ -14,7 +13,7 @@ use remora::telemetry::Metrics;
 use tokio::runtime::{Builder, RngSeed, Runtime};
 use tokio::time::{Instant, advance, sleep};
 
-use super::clock::{self, Now, now};
+use super::clock::{self, Now, Wall, now};
 use super::disk::SimDisk;
 use super::net::{Net, address};
 
@@ -27,18 +26,18 @@ const SIZES: LogSizes = LogSizes {
     snapshot_chunk: 1024,
 };
 
-/// What the wall clocks show when a run begins.
-const EPOCH: Duration = Duration::from_secs(1_800_000_000);
-
 pub struct Host {
     pub index: usize,
     pub role: Role,
     pub disk: SimDisk,
+    pub wall: Wall,
     net: Net,
     token: JoinToken,
     running: Option<Running>,
     /// Its tasks stand still.
     pub paused: bool,
+    /// What it had on its disk is gone.
+    wiped: bool,
     installed_before: u64,
 }
 
@@ -57,7 +56,18 @@ impl Host {
         let net = net.clone();
         let token = if role == Role::Server { &tokens.server } else { &tokens.edge };
         let token = token.clone();
-        Host { index, role, disk, net, token, running: None, paused: false, installed_before: 0 }
+        Host {
+            index,
+            role,
+            disk,
+            wall: Wall::default(),
+            net,
+            token,
+            running: None,
+            paused: false,
+            wiped: false,
+            installed_before: 0,
+        }
     }
 
     pub fn is_running(&self) -> bool {
@@ -68,23 +78,24 @@ impl Host {
         self.role == Role::Server
     }
 
-    /// The first one founds; the others ask any.
+    /// The first one founds, once; the others ask any.
     fn config(&self, hosts: usize) -> Config {
         let name = NodeName::new(&format!("h{}", self.index)).unwrap();
         let server = self.is_server();
         let mut config = Config::new(name, server.then(|| PathBuf::from("/data")));
         config.role = if server { RoleWish::Server } else { RoleWish::Edge };
         (config.bind, config.advertise) = (address(self.index), address(self.index));
-        if self.index > 0 {
+        if self.index > 0 || self.wiped {
             let others = (0..hosts).filter(|host| *host != self.index);
             config.join = others.map(|host| address(host).to_string()).collect();
         }
         config.token = Some(self.token.clone());
         config.settings = Settings { voters: 3, standbys: 1, ..Settings::default() };
         config.sizes = SIZES;
+        let wall = self.wall.clone();
         config.seams = Seams {
             disk: Arc::new(self.disk.clone()),
-            clock: Arc::new(|| SystemTime::UNIX_EPOCH + EPOCH + now()),
+            clock: Arc::new(move || wall.read()),
             fabric: self.net.seen_from(self.index),
         };
         config
@@ -150,6 +161,12 @@ impl Host {
         Some(cluster.standing())
     }
 
+    /// What the agent says is the matter with it.
+    pub fn complaints(&self) -> Vec<String> {
+        let entries = self.running.iter().flat_map(|running| running.life.board.entries());
+        entries.map(|(subject, entry)| format!("{subject}: {}", entry.text)).collect()
+    }
+
     /// Runs a client's call inside.
     pub fn spawn(&self, call: impl Future<Output = ()> + Send + 'static) {
         if let Some(running) = &self.running {
@@ -161,6 +178,11 @@ impl Host {
         if let Some(running) = &self.running {
             running.life.shutdown.begin();
         }
+    }
+
+    /// It is on its way to its end, by itself or because it was told to.
+    pub fn ends(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.life.shutdown.has_begun())
     }
 
     /// Nothing of it goes on. With `power` the disk forgets what was not synced, and the others
@@ -177,6 +199,12 @@ impl Host {
             running.runtime.shutdown_background();
         }
         self.paused = false;
+    }
+
+    /// Does not run, and its disk is another one when it does.
+    pub fn wipe(&mut self) {
+        self.disk.wipe();
+        self.wiped = true;
     }
 
     /// Snapshots taken over from a leader, over all its lives.

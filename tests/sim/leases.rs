@@ -1,4 +1,4 @@
-//! Leases that are kept alive for a while through any agent, and then left to end.
+//! Leases that are kept alive for a while, mostly through one agent, and then left to end.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use super::history::{Lease, Micros};
 use super::host::Host;
 use super::trace::Trace;
 
-const COUNT: usize = 3;
+const COUNT: usize = 6;
 /// How often the hosts are looked at.
 const PACE: Duration = Duration::from_millis(12);
 const TTLS: std::ops::Range<u64> = 1200..2500;
@@ -64,12 +64,14 @@ impl Leases {
             self.looked = now;
             self.look(hosts, trace);
         }
-        let (finished, keepers): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.keepers).into_iter().partition(|keeper| keeper.ended);
+        // Who waits for an answer may hear yet that the lease lived when it had ended.
+        let (finished, keepers): (Vec<_>, Vec<_>) = std::mem::take(&mut self.keepers)
+            .into_iter()
+            .partition(|keeper| keeper.ended && keeper.busy.is_none());
         self.keepers = keepers;
         self.done.extend(finished.into_iter().map(|keeper| keeper.lease));
         for keeper in &mut self.keepers {
-            if keeper.busy.is_none() && keeper.next <= now {
+            if !keeper.ended && keeper.busy.is_none() && keeper.next <= now {
                 keeper.call(now, open, hosts, &self.desk);
             }
         }
@@ -83,7 +85,7 @@ impl Leases {
             id: self.next,
             lease,
             granted: false,
-            left: Dice.random_range(0..12),
+            left: Dice.random_range(0..20),
             next: now + Duration::from_millis(Dice.random_range(0..500)),
             busy: None,
             shown: BTreeSet::new(),
@@ -155,7 +157,8 @@ impl Leases {
 
     /// Those that nobody keeps alive any more and that have not ended, by name.
     pub fn left(&self) -> Vec<String> {
-        let granted = self.keepers.iter().filter(|keeper| !keeper.shown.is_empty());
+        let living = |keeper: &&Keeper| !keeper.ended && !keeper.shown.is_empty();
+        let granted = self.keepers.iter().filter(living);
         granted.map(|keeper| keeper.lease.name.clone()).collect()
     }
 
@@ -166,14 +169,22 @@ impl Leases {
 }
 
 impl Keeper {
+    /// Mostly at home: where one agent is cut off, who keeps leases alive through it goes on.
+    fn host(&self, hosts: &[Host]) -> usize {
+        let home = usize::try_from(self.id).unwrap() % hosts.len();
+        if Dice.random_bool(0.1) { Dice.random_range(0..hosts.len()) } else { home }
+    }
+
     fn call(&mut self, now: Now, open: bool, hosts: &[Host], desk: &Desk) {
-        let host = Dice.random_range(0..hosts.len());
+        let host = self.host(hosts);
         let Some(cluster) = hosts[host].cluster().cloned() else { return };
         if (!open || self.left == 0) && self.granted {
             return;
         }
-        let third = Duration::from_micros(self.lease.ttl / 3);
-        self.next = now + third;
+        // Now and then so late that the end is being decided.
+        let late = Dice.random_bool(0.1);
+        let thirds = if late { Dice.random_range(2.7..3.5) } else { 1.0 };
+        self.next = now + Duration::from_micros(self.lease.ttl / 3).mul_f64(thirds);
         self.busy = Some(host);
         let (id, called, desk) = (self.id, micros(), desk.clone());
         let lease = LeaseId(id);

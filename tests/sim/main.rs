@@ -14,6 +14,7 @@ mod leases;
 mod net;
 mod pipe;
 mod run;
+mod stalled;
 mod trace;
 mod watchdog;
 mod watchers;

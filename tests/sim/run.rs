@@ -6,7 +6,7 @@ use rand::RngExt;
 use remora::cluster::RaftRole;
 use remora::identity::Offline;
 use remora::lifecycle::chance::{self, Dice};
-use remora::model::Role;
+use remora::model::{NodeId, Role};
 use remora::state::{Part, State};
 
 use super::clients::{Clients, at};
@@ -53,14 +53,13 @@ pub struct World {
     watchers: Watchers,
     watchdog: Watchdog,
     rough: bool,
+    /// Which members the servers were when the faults began.
+    founders: Vec<Option<NodeId>>,
 }
 
 /// Runs a seed from beginning to end on this thread.
 pub fn run(seed: u64) -> Report {
-    chance::seed(seed);
-    clock::set_world(Now::ZERO);
-    listen_for_panics();
-    let mut world = World::new();
+    let mut world = World::begin(seed);
     if let Err(why) = world.live() {
         world.watchdog.wrong.push(why);
     }
@@ -68,6 +67,14 @@ pub fn run(seed: u64) -> Report {
 }
 
 impl World {
+    /// Nobody runs yet.
+    pub fn begin(seed: u64) -> World {
+        chance::seed(seed);
+        clock::set_world(Now::ZERO);
+        listen_for_panics();
+        World::new()
+    }
+
     fn new() -> World {
         let net = Net::new(chance::random());
         let (standby, edge) = (Dice.random_bool(0.4), Dice.random_bool(0.5));
@@ -89,6 +96,7 @@ impl World {
             watchers,
             watchdog: Watchdog::default(),
             rough: false,
+            founders: Vec::new(),
         }
     }
 
@@ -139,10 +147,11 @@ impl World {
         if self.rough {
             faults::step(self);
         }
+        faults::supervise(self);
     }
 
     /// Goes on for a while; an error as soon as something is wrong.
-    fn pass(&mut self, time: Duration) -> Result<(), String> {
+    pub fn pass(&mut self, time: Duration) -> Result<(), String> {
         let end = self.now + time;
         while self.now < end {
             self.step();
@@ -153,29 +162,34 @@ impl World {
         Ok(())
     }
 
-    fn until(&mut self, what: &str, holds: impl Fn(&World) -> bool) -> Result<(), String> {
+    pub fn until(&mut self, what: &str, holds: impl Fn(&World) -> bool) -> Result<(), String> {
         let end = self.now + PATIENCE;
         while !holds(self) {
             if self.now >= end {
-                let standings = self.hosts.iter().map(|host| format!("{:?}", host.standing()));
-                let standings: Vec<String> = standings.collect();
-                return Err(format!("in vain: {what}; {}", standings.join("\n  ")));
+                let show = |host: &Host| format!("{:?} {:?}", host.standing(), host.complaints());
+                let hosts: Vec<String> = self.hosts.iter().map(show).collect();
+                return Err(format!("in vain: {what}; {}", hosts.join("\n  ")));
             }
             self.pass(TICK * 10)?;
         }
         Ok(())
     }
 
-    fn live(&mut self) -> Result<(), String> {
+    pub fn found(&mut self) -> Result<(), String> {
         for host in 0..self.hosts.len() {
             self.boot(host);
             self.pass(Duration::from_millis(Dice.random_range(2..300)))?;
         }
-        self.until("all servers take part", World::is_complete)?;
+        self.until("all servers take part", World::is_complete)
+    }
+
+    fn live(&mut self) -> Result<(), String> {
+        self.found()?;
         let already = self.clients.history.acknowledged();
         self.until("the first writes", |world| {
             world.clients.history.acknowledged() >= already.max(WARM)
         })?;
+        self.founders = self.ids();
         self.trace.note("faults begin");
         self.faults.begin(self.now);
         self.rough = true;
@@ -224,6 +238,18 @@ impl World {
         self.hosts.iter().filter(|host| host.is_server())
     }
 
+    fn ids(&self) -> Vec<Option<NodeId>> {
+        self.servers().map(|host| host.standing().map(|standing| standing.id)).collect()
+    }
+
+    /// Who has lost its disk has lost its votes, too, and must be another; nobody else may be.
+    fn strangers(&self) -> Vec<String> {
+        let ids = self.founders.iter().zip(self.ids()).enumerate();
+        let odd = ids
+            .filter(|(host, (before, now))| (self.faults.wiped == Some(*host)) == (*before == now));
+        odd.map(|(host, (before, now))| format!("h{host} was {before:?} and is {now:?}")).collect()
+    }
+
     fn installed(&self) -> u64 {
         self.hosts.iter().map(Host::installed).sum()
     }
@@ -269,10 +295,12 @@ impl World {
             }
         }
         let (installed, elections) = (self.installed(), self.watchdog.elections);
+        let strangers = self.strangers();
         let mut history = self.clients.history;
         history.leases = self.leases.all();
         history.watches = self.watchers.into_watches();
         wrong.extend(history.check());
+        wrong.extend(strangers);
         Report {
             seed,
             trace: self.trace.lines,

@@ -1,0 +1,74 @@
+//! One schedule on purpose: a lease's end is proposed while the followers' disks are full.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use remora::cluster::{Alive, Beat, Cluster};
+use remora::model::LeaseId;
+use remora::state::{Command, Outcome};
+use tokio::time::sleep;
+
+use super::clock::{Now, micros, now};
+use super::faults::{self, Fault};
+use super::history::{History, Lease};
+use super::run::World;
+
+const LEASE: LeaseId = LeaseId(1 << 40);
+const TTL: Duration = Duration::from_secs(2);
+/// How often it is kept alive.
+const PACE: Duration = Duration::from_millis(100);
+/// Until the followers' disks have no room for more log, while their heartbeats are answered.
+const FILLING: Duration = Duration::from_secs(8);
+/// What is proposed has no outcome in time, and happens when the disks have room.
+const PROPOSAL: Duration = Duration::from_secs(3);
+
+/// For a while, then not for longer than the lease lives, and then until it is gone.
+async fn keep_alive(cluster: Cluster, lease: Arc<Mutex<Lease>>) {
+    let mut silent = now() + FILLING;
+    while lease.lock().unwrap().gone.is_none() {
+        let called = micros();
+        match cluster.keep_alive(Beat::Lease(LEASE)).await {
+            Ok(Alive::For(_)) => lease.lock().unwrap().renewed.push(called),
+            Ok(Alive::Gone) => lease.lock().unwrap().gone = Some(micros()),
+            Err(_) => {}
+        }
+        if now() >= silent {
+            sleep(TTL + PACE).await;
+            silent = Now::MAX;
+        }
+        sleep(PACE).await;
+    }
+}
+
+fn live() -> Result<Lease, String> {
+    let mut world = World::begin(7);
+    world.found()?;
+    let leader = world.leader().ok_or("nobody leads")?;
+    let cluster = world.hosts[leader].cluster().cloned().ok_or("it does not run")?;
+    let ttl = u64::try_from(TTL.as_micros()).unwrap();
+    let lease = Lease { name: "it".to_owned(), ttl, ..Lease::default() };
+    let lease = Arc::new(Mutex::new(lease));
+    let (keeper, kept) = (cluster.clone(), lease.clone());
+    world.hosts[leader].spawn(async move {
+        let grant = Command::LeaseGrant { id: LEASE, ttl: TTL };
+        assert_eq!(keeper.propose(grant).await, Ok(Outcome::Done));
+        keep_alive(keeper, kept).await;
+    });
+    let full = Fault::FullDisk(faults::followers(&world));
+    world.pass(PACE)?;
+    faults::inject(&mut world, full, FILLING);
+    world.pass(FILLING + TTL + PROPOSAL)?;
+    assert_eq!(world.leader(), Some(leader));
+    assert!(cluster.snapshot().lease(LEASE).is_some(), "its end is not decided yet");
+    faults::heal(&mut world);
+    world.until("it ends", |_| lease.lock().unwrap().gone.is_some())?;
+    let lease = lease.lock().unwrap();
+    Ok(lease.clone())
+}
+
+#[test]
+fn a_lease_is_not_kept_alive_while_its_end_may_lie_in_the_log() {
+    let lease = std::thread::spawn(live).join().unwrap().unwrap();
+    let history = History { leases: vec![lease], ..History::default() };
+    assert_eq!(history.check(), Vec::<String>::new());
+}
