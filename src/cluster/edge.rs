@@ -1,5 +1,6 @@
 //! The door of an agent without a log: everything goes through the agent that it follows.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -247,7 +248,10 @@ impl Way for Edge {
         let before = followed(&upstream.borrow());
         async move {
             let other = |now: &Option<Upstream>| followed(now).is_some() && followed(now) != before;
-            let _ = upstream.wait_for(other).await;
+            if upstream.wait_for(other).await.is_err() {
+                // Nobody is followed any more.
+                pending().await
+            }
         }
     }
 }

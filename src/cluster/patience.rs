@@ -34,7 +34,8 @@ pub(super) trait Way {
         pulses: Vec<Pulse>,
     ) -> impl Future<Output = Result<Confirmed, Unconfirmed>> + Send;
 
-    /// Resolves once the leader is reached in another way than at the time of the call.
+    /// Resolves once the leader is reached in another way than at the time of the call; never, if
+    /// that cannot happen any more.
     fn turn(&self) -> impl Future<Output = ()> + Send + use<Self>;
 }
 

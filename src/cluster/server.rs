@@ -1,6 +1,7 @@
 //! The door of an agent that holds the log: its own Raft where it leads, the leader where not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -403,7 +404,10 @@ impl Way for Server {
         let before = status.borrow().leader;
         async move {
             let other = |now: &raft::Status| now.leader.is_some() && now.leader != before;
-            let _ = status.wait_for(other).await;
+            if status.wait_for(other).await.is_err() {
+                // Raft has ended: there is no new leader to hear of.
+                pending().await
+            }
         }
     }
 }
