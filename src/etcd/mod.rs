@@ -1,5 +1,5 @@
-//! The etcd v3 API: keys, leases and watches over gRPC and through the JSON gateway, and the side endpoints
-//! beside it.
+//! The etcd v3 API: keys, leases and watches over gRPC and through the JSON gateway, and the side
+//! endpoints beside it.
 
 mod error;
 mod gateway;
