@@ -107,7 +107,7 @@ impl Agent {
             requests.clone(),
             fronts.shutdown.clone(),
         )
-        .merge(etcd::router(resolved.etcd, cluster.clone(), requests, fronts.shutdown.clone()))
+        .merge(etcd::router(resolved.etcd, cluster.clone(), requests, fronts.clone()))
         .merge(web::router(pages));
         http.serve(&router, &fronts);
         fronts.gates.open(Gate::Listening);

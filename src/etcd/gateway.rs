@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
-use futures::stream::{self, StreamExt as _};
+use futures::stream::{self, BoxStream, StreamExt as _};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use prost::Message;
@@ -18,7 +18,7 @@ use crate::net::http::{BodyError, collect};
 
 use super::error::{Code, Failure};
 use super::proto::{LeaseKeepAliveRequest, LeaseLeasesRequest};
-use super::{Front, json, kv, lease, watch};
+use super::{Front, election, json, kv, lease, lock, members, watch};
 
 /// Base64 of the largest gRPC message, with room for the names around it.
 const BODY_MAX: usize = 4 * 1024 * 1024;
@@ -68,6 +68,14 @@ enum Call {
     LeaseTimeToLive,
     LeaseLeases,
     Watch,
+    Lock,
+    Unlock,
+    Campaign,
+    Proclaim,
+    Leader,
+    Observe,
+    Resign,
+    MemberList,
 }
 
 impl Call {
@@ -85,6 +93,14 @@ impl Call {
             "lease/timetolive" | "kv/lease/timetolive" => Call::LeaseTimeToLive,
             "lease/leases" | "kv/lease/leases" => Call::LeaseLeases,
             "watch" => Call::Watch,
+            "lock/lock" => Call::Lock,
+            "lock/unlock" => Call::Unlock,
+            "election/campaign" => Call::Campaign,
+            "election/proclaim" => Call::Proclaim,
+            "election/leader" => Call::Leader,
+            "election/observe" => Call::Observe,
+            "election/resign" => Call::Resign,
+            "cluster/member/list" => Call::MemberList,
             _ => return None,
         })
     }
@@ -101,7 +117,18 @@ impl Call {
             Call::LeaseTimeToLive => unary(&body, |asked| lease::time_to_live(front, asked)).await,
             Call::LeaseLeases => unary(&body, |_: LeaseLeasesRequest| lease::leases(front)).await,
             Call::LeaseKeepAlive => keep_alive(front, body).await,
-            Call::Watch => watch(front, &body).await,
+            Call::Watch => {
+                let asked = stream::iter(json::each(&body)).map(Ok).boxed();
+                lines(watch::answers(front.clone(), asked)).await
+            }
+            Call::Lock => unary(&body, |asked| lock::lock(front, asked)).await,
+            Call::Unlock => unary(&body, |asked| lock::unlock(front, asked)).await,
+            Call::Campaign => unary(&body, |asked| election::campaign(front, asked)).await,
+            Call::Proclaim => unary(&body, |asked| election::proclaim(front, asked)).await,
+            Call::Leader => unary(&body, |asked| election::leader(front, asked)).await,
+            Call::Resign => unary(&body, |asked| election::resign(front, asked)).await,
+            Call::Observe => lines(election::observe(front.clone(), json::read(&body)?)).await,
+            Call::MemberList => unary(&body, |asked| members::list(front, asked)).await,
         }
     }
 }
@@ -134,9 +161,9 @@ async fn keep_alive(front: &Arc<Front>, body: Bytes) -> Result<Response<Body>, F
 }
 
 /// The headers go with the first answer: nothing is said before it.
-async fn watch(front: &Arc<Front>, body: &[u8]) -> Result<Response<Body>, Failure> {
-    let asked = stream::iter(json::each(body)).map(Ok).boxed();
-    let mut answers = watch::answers(front.clone(), asked);
+async fn lines<A: Serialize + Send + 'static>(
+    mut answers: BoxStream<'static, Result<A, Failure>>,
+) -> Result<Response<Body>, Failure> {
     let Some(first) = answers.next().await else { return Ok(answered(Body::empty())) };
     let lines = stream::iter([Ok(first?)]).chain(answers).map(|answer| match answer {
         Ok(answer) => result_line(&answer),

@@ -30,6 +30,12 @@ pub(super) fn header(cluster: &Cluster, state: &State, revision: Revision) -> Re
     ResponseHeader { cluster_id, member_id, revision, raft_term }
 }
 
+/// The same at this moment.
+pub(super) fn header_now(front: &Front) -> ResponseHeader {
+    let state = front.cluster.snapshot();
+    header(&front.cluster, &state, state.revision())
+}
+
 /// A key as clients see it.
 pub(super) fn key_value(key: &Key, row: &KeyRow, keys_only: bool) -> KeyValue {
     KeyValue {

@@ -11,11 +11,11 @@ use crate::state::{Command, Refusal};
 
 use super::Front;
 use super::error::{Code, Failure};
-use super::kv::{header, propose};
+use super::kv::{header, header_now, propose};
 use super::proto::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
     LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
-    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, ResponseHeader,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 
 /// How often a new id is drawn while the one before is taken.
@@ -28,11 +28,6 @@ fn granted(seconds: i64) -> Result<Duration, Failure> {
         return Err(Failure::new(Code::OutOfRange, "etcdserver: too large lease TTL"));
     }
     Ok(Duration::from_secs(seconds).max(limits::LEASE_TTL_MIN))
-}
-
-fn now(front: &Front) -> ResponseHeader {
-    let state = front.cluster.snapshot();
-    header(&front.cluster, &state, state.revision())
 }
 
 /// Whole seconds, of which the last counts until it is over.
@@ -59,7 +54,7 @@ pub(super) async fn grant(
             Err(failure) => return Err(failure),
             Ok(_) => {
                 let (ttl, error) = (seconds(ttl), String::new());
-                let header = Some(now(front));
+                let header = Some(header_now(front));
                 return Ok(LeaseGrantResponse { header, id: id.0, ttl, error });
             }
         }
@@ -72,7 +67,7 @@ pub(super) async fn revoke(
     request: LeaseRevokeRequest,
 ) -> Result<LeaseRevokeResponse, Failure> {
     propose(front, Command::LeaseRevoke(LeaseId(request.id))).await?;
-    Ok(LeaseRevokeResponse { header: Some(now(front)) })
+    Ok(LeaseRevokeResponse { header: Some(header_now(front)) })
 }
 
 /// A TTL of 0 says that there is no such lease.
@@ -84,7 +79,7 @@ pub(super) async fn keep_alive(
         Alive::For(ttl) => seconds(ttl),
         Alive::Gone => 0,
     };
-    Ok(LeaseKeepAliveResponse { header: Some(now(front)), id: request.id, ttl })
+    Ok(LeaseKeepAliveResponse { header: Some(header_now(front)), id: request.id, ttl })
 }
 
 /// A TTL of -1 says that there is no such lease.

@@ -1,12 +1,16 @@
-//! The etcd v3 API: keys, leases and watches over gRPC and through the JSON gateway, and the side
-//! endpoints beside it.
+//! The etcd v3 API: keys, leases, watches, locks and elections over gRPC and through the JSON
+//! gateway, and the side endpoints beside it.
 
+mod election;
 mod error;
 mod gateway;
 mod json;
 mod kv;
 mod lease;
+mod lock;
+mod members;
 mod proto;
+mod queue;
 mod rpc;
 mod side;
 mod txn;
@@ -21,7 +25,7 @@ use axum::Router;
 use axum::routing::any;
 
 use crate::cluster::Cluster;
-use crate::lifecycle::Shutdown;
+use crate::lifecycle::Life;
 use crate::model::limits;
 use crate::net::http::Requests;
 
@@ -42,12 +46,12 @@ struct Front {
     config: Config,
     cluster: Cluster,
     requests: Requests,
-    shutdown: Shutdown,
+    life: Life,
 }
 
 /// Everything below `/v3`, gRPC, and what etcd serves beside it.
-pub fn router(config: Config, cluster: Cluster, requests: Requests, shutdown: Shutdown) -> Router {
-    let front = Arc::new(Front { config, cluster, requests, shutdown });
+pub fn router(config: Config, cluster: Cluster, requests: Requests, life: Life) -> Router {
+    let front = Arc::new(Front { config, cluster, requests, life });
     let services = rpc::Services::new(front.clone());
     Router::new()
         .route("/v3", any(gateway::answer))
@@ -61,5 +65,8 @@ pub fn router(config: Config, cluster: Cluster, requests: Requests, shutdown: Sh
         .route_service("/etcdserverpb.KV/{*call}", services.kv())
         .route_service("/etcdserverpb.Lease/{*call}", services.lease())
         .route_service("/etcdserverpb.Watch/{*call}", services.watch())
+        .route_service("/etcdserverpb.Cluster/{*call}", services.cluster())
+        .route_service("/v3lockpb.Lock/{*call}", services.lock())
+        .route_service("/v3electionpb.Election/{*call}", services.election())
         .with_state(front)
 }

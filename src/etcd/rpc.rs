@@ -1,26 +1,34 @@
 //! The calls over gRPC.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::Stream;
-use futures::stream::{self, StreamExt as _};
+use futures::stream::{self, BoxStream, StreamExt as _};
 use tonic::{Code as RpcCode, Request, Response, Status, Streaming};
 
 use crate::model::limits;
 
 use super::error::{Code, Failure};
+use super::proto::cluster_server::{Cluster, ClusterServer};
+use super::proto::election_server::{Election, ElectionServer};
 use super::proto::kv_server::{Kv, KvServer};
 use super::proto::lease_server::{Lease, LeaseServer};
+use super::proto::lock_server::{Lock, LockServer};
 use super::proto::watch_server::{Watch, WatchServer};
 use super::proto::{
-    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
-    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
-    LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse,
-    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, TxnRequest, TxnResponse, WatchRequest, WatchResponse,
+    CampaignRequest, CampaignResponse, CompactionRequest, CompactionResponse, DeleteRangeRequest,
+    DeleteRangeResponse, LeaderRequest, LeaderResponse, LeaseGrantRequest, LeaseGrantResponse,
+    LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest, LeaseLeasesResponse,
+    LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+    LockRequest, LockResponse, MemberAddRequest, MemberAddResponse, MemberListRequest,
+    MemberListResponse, MemberPromoteRequest, MemberPromoteResponse, MemberRemoveRequest,
+    MemberRemoveResponse, MemberUpdateRequest, MemberUpdateResponse, ProclaimRequest,
+    ProclaimResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, ResignRequest,
+    ResignResponse, TxnRequest, TxnResponse, UnlockRequest, UnlockResponse, WatchRequest,
+    WatchResponse,
 };
-use super::{Front, kv, lease, watch};
+use super::{Front, election, kv, lease, lock, members, watch};
+
+type Answers<A> = BoxStream<'static, Result<A, Status>>;
 
 /// All services; tonic has each told apart by its trait.
 #[derive(Clone)]
@@ -45,6 +53,18 @@ impl Services {
 
     pub(super) fn watch(&self) -> WatchServer<Services> {
         WatchServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
+    }
+
+    pub(super) fn cluster(&self) -> ClusterServer<Services> {
+        ClusterServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
+    }
+
+    pub(super) fn lock(&self) -> LockServer<Services> {
+        LockServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
+    }
+
+    pub(super) fn election(&self) -> ElectionServer<Services> {
+        ElectionServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
     }
 
     fn answered<T>(&self, answer: Result<T, Failure>) -> Result<Response<T>, Status> {
@@ -134,8 +154,7 @@ impl Lease for Services {
         self.answered(lease::revoke(&self.front, request.into_inner()).await)
     }
 
-    type LeaseKeepAliveStream =
-        Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
+    type LeaseKeepAliveStream = Answers<LeaseKeepAliveResponse>;
 
     /// Answers one message after the other; ends with the first that cannot be answered.
     async fn lease_keep_alive(
@@ -152,7 +171,7 @@ impl Lease for Services {
             let goes_on = answer.is_ok().then_some((asked, front));
             Some((answer, goes_on))
         });
-        self.answered(Ok(answers.boxed() as Self::LeaseKeepAliveStream))
+        self.answered(Ok(answers.boxed()))
     }
 
     async fn lease_time_to_live(
@@ -172,7 +191,7 @@ impl Lease for Services {
 
 #[tonic::async_trait]
 impl Watch for Services {
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+    type WatchStream = Answers<WatchResponse>;
 
     async fn watch(
         &self,
@@ -181,8 +200,106 @@ impl Watch for Services {
         let asked = request.into_inner();
         let asked = asked.map(|asked| asked.map_err(|status| Failure::cut(status.message())));
         let answers = watch::answers(self.front.clone(), asked.boxed());
-        self.answered(Ok(
-            answers.map(|answer| answer.map_err(Status::from)).boxed() as Self::WatchStream
-        ))
+        self.answered(Ok(answers.map(|answer| answer.map_err(Status::from)).boxed()))
+    }
+}
+
+/// Servers come by joining and go by `remora servers remove`: no list of URLs makes one.
+fn by_joining<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented(
+        "servers join with a token (remora join-token) and leave by remora servers remove",
+    ))
+}
+
+#[tonic::async_trait]
+impl Cluster for Services {
+    async fn member_list(
+        &self,
+        request: Request<MemberListRequest>,
+    ) -> Result<Response<MemberListResponse>, Status> {
+        self.answered(members::list(&self.front, request.into_inner()).await)
+    }
+
+    async fn member_add(
+        &self,
+        _: Request<MemberAddRequest>,
+    ) -> Result<Response<MemberAddResponse>, Status> {
+        by_joining()
+    }
+
+    async fn member_remove(
+        &self,
+        _: Request<MemberRemoveRequest>,
+    ) -> Result<Response<MemberRemoveResponse>, Status> {
+        by_joining()
+    }
+
+    async fn member_update(
+        &self,
+        _: Request<MemberUpdateRequest>,
+    ) -> Result<Response<MemberUpdateResponse>, Status> {
+        by_joining()
+    }
+
+    async fn member_promote(
+        &self,
+        _: Request<MemberPromoteRequest>,
+    ) -> Result<Response<MemberPromoteResponse>, Status> {
+        by_joining()
+    }
+}
+
+#[tonic::async_trait]
+impl Lock for Services {
+    async fn lock(&self, request: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
+        self.answered(lock::lock(&self.front, request.into_inner()).await)
+    }
+
+    async fn unlock(
+        &self,
+        request: Request<UnlockRequest>,
+    ) -> Result<Response<UnlockResponse>, Status> {
+        self.answered(lock::unlock(&self.front, request.into_inner()).await)
+    }
+}
+
+#[tonic::async_trait]
+impl Election for Services {
+    async fn campaign(
+        &self,
+        request: Request<CampaignRequest>,
+    ) -> Result<Response<CampaignResponse>, Status> {
+        self.answered(election::campaign(&self.front, request.into_inner()).await)
+    }
+
+    async fn proclaim(
+        &self,
+        request: Request<ProclaimRequest>,
+    ) -> Result<Response<ProclaimResponse>, Status> {
+        self.answered(election::proclaim(&self.front, request.into_inner()).await)
+    }
+
+    async fn leader(
+        &self,
+        request: Request<LeaderRequest>,
+    ) -> Result<Response<LeaderResponse>, Status> {
+        self.answered(election::leader(&self.front, request.into_inner()).await)
+    }
+
+    async fn resign(
+        &self,
+        request: Request<ResignRequest>,
+    ) -> Result<Response<ResignResponse>, Status> {
+        self.answered(election::resign(&self.front, request.into_inner()).await)
+    }
+
+    type ObserveStream = Answers<LeaderResponse>;
+
+    async fn observe(
+        &self,
+        request: Request<LeaderRequest>,
+    ) -> Result<Response<Self::ObserveStream>, Status> {
+        let leaders = election::observe(self.front.clone(), request.into_inner());
+        self.answered(Ok(leaders.map(|leader| leader.map_err(Status::from)).boxed()))
     }
 }

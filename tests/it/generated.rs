@@ -10,8 +10,8 @@ const WRITE: &str = "REMORA_GENERATE";
 fn the_code_of_etcds_messages_is_that_of_their_definitions() {
     let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/etcd/proto");
     let out = tempfile::TempDir::new().unwrap();
-    let definitions =
-        protox::compile(["kv.proto", "lease.proto", "watch.proto"], [&proto]).unwrap();
+    let files = ["kv", "lease", "watch", "cluster", "lock", "election"];
+    let definitions = protox::compile(files.map(|file| format!("{file}.proto")), [&proto]).unwrap();
     let mut json = pbjson_build::Builder::new();
     definitions.file.iter().for_each(|file| {
         json.register_file_descriptor(file.clone());
@@ -19,7 +19,7 @@ fn the_code_of_etcds_messages_is_that_of_their_definitions() {
     json.preserve_proto_field_names()
         .ignore_unknown_fields()
         .out_dir(out.path())
-        .build(&[".etcdserverpb", ".mvccpb"])
+        .build(&[".etcdserverpb", ".mvccpb", ".v3lockpb", ".v3electionpb"])
         .unwrap();
     tonic_prost_build::configure()
         .bytes(".")
@@ -28,8 +28,9 @@ fn the_code_of_etcds_messages_is_that_of_their_definitions() {
         .out_dir(out.path())
         .compile_fds(definitions)
         .unwrap();
-    let names = ["etcdserverpb.rs", "mvccpb.rs", "etcdserverpb.serde.rs", "mvccpb.serde.rs"];
-    for name in names {
+    let packages = ["etcdserverpb", "mvccpb", "v3lockpb", "v3electionpb"];
+    let names = packages.map(|name| [format!("{name}.rs"), format!("{name}.serde.rs")]);
+    for name in names.as_flattened() {
         let committed: PathBuf = proto.join("generated").join(name);
         let fresh = fs::read_to_string(out.path().join(name)).unwrap();
         if std::env::var_os(WRITE).is_some() {

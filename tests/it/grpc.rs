@@ -101,6 +101,24 @@ fn etcdctl_watches_what_was_and_what_comes() {
 }
 
 #[test]
+fn etcdctl_locks_elects_and_lists_the_members() {
+    let server = Agent::start(AgentSpec::server("server"));
+    let edge = Agent::start(AgentSpec::edge("edge", vec![server.spec.place.peer()]));
+    let held = ["lock", "job", "--", "sh", "-c", "echo $ETCD_LOCK_KEY is held at $ETCD_LOCK_REV"];
+    let first = etcdctl(&server, &held).unwrap();
+    assert!(first.starts_with("job/") && first.contains(" is held at "), "{first}");
+    assert_eq!(etcdctl(&server, &["get", "--prefix", "job/"]).unwrap(), "", "it is unlocked");
+    for agent in [&server, &edge] {
+        let members = etcdctl(agent, &["member", "list"]).unwrap();
+        let line = format!("1, started, server, https://{}, ", server.spec.place.peer());
+        assert!(members.starts_with(&line), "{members}");
+        assert!(members.ends_with(", false\n"), "{members}");
+    }
+    let refused = etcdctl(&server, &["member", "add", "x", "--peer-urls=http://127.0.0.1:1"]);
+    assert!(refused.unwrap_err().contains("remora join-token"));
+}
+
+#[test]
 fn curl_watches_line_by_line() {
     let server = Agent::start(AgentSpec::server("server"));
     etcdctl(&server, &["put", "a", "1"]).unwrap();

@@ -1,7 +1,7 @@
 //! etcd's messages, as protobuf and as JSON; made from the definitions beside them, which a test of
 //! the house compares.
 
-/// KV, Lease and Watch.
+/// KV, Lease, Watch and Cluster.
 #[allow(clippy::all, clippy::pedantic, unused_qualifications, reason = "generated code")]
 #[rustfmt::skip]
 pub mod etcdserverpb {
@@ -17,5 +17,23 @@ pub mod mvccpb {
     include!("generated/mvccpb.serde.rs");
 }
 
+/// Lock.
+#[allow(clippy::all, clippy::pedantic, unused_qualifications, reason = "generated code")]
+#[rustfmt::skip]
+pub mod v3lockpb {
+    include!("generated/v3lockpb.rs");
+    include!("generated/v3lockpb.serde.rs");
+}
+
+/// Election.
+#[allow(clippy::all, clippy::pedantic, unused_qualifications, reason = "generated code")]
+#[rustfmt::skip]
+pub mod v3electionpb {
+    include!("generated/v3electionpb.rs");
+    include!("generated/v3electionpb.serde.rs");
+}
+
 pub use etcdserverpb::*;
 pub use mvccpb::{Event, KeyValue, event};
+pub use v3electionpb::*;
+pub use v3lockpb::*;

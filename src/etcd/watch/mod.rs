@@ -46,7 +46,7 @@ pub(super) type Answers = BoxStream<'static, Result<WatchResponse, Failure>>;
 pub(super) fn answers(front: Arc<Front>, requests: Requests) -> Answers {
     let (out, answers) = mpsc::channel(AHEAD);
     let work = async move {
-        let ending = front.shutdown.clone();
+        let ending = front.life.shutdown.clone();
         let mut line = Line { front, out: out.clone(), watchers: BTreeMap::new(), free: 0 };
         tokio::select! {
             ended = line.run(requests) => if let Err(End::Failed(failure)) = ended {

@@ -15,7 +15,7 @@ use crate::etcd::proto::{
     WatchResponse,
 };
 use crate::etcd::{Config, Front};
-use crate::lifecycle::Shutdown;
+use crate::lifecycle::{Life, Shutdown};
 use crate::model::{LeaseId, NodeName};
 use crate::net::http::Requests;
 use crate::state::{Command, DeleteRange, KeyRange, Put, Txn, TxnOp};
@@ -34,9 +34,9 @@ impl Client {
     fn connect() -> Client {
         let cluster = Cluster::solo(NodeName::new("n1").unwrap());
         let (config, requests) = (Config::default(), Requests::new(&Metrics::default()));
-        let shutdown = Shutdown::default();
-        let front =
-            Front { config, cluster: cluster.clone(), requests, shutdown: shutdown.clone() };
+        let life = Life::default();
+        let shutdown = life.shutdown.clone();
+        let front = Front { config, cluster: cluster.clone(), requests, life };
         let (asks, asked) = mpsc::unbounded_channel();
         let asked = stream::unfold(asked, |mut asked| async {
             asked.recv().await.map(|request| (Ok::<_, Failure>(request), asked))

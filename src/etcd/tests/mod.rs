@@ -1,5 +1,7 @@
 //! The JSON gateway against a cluster of one, request by request.
 
+mod turns;
+
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::cluster::Cluster;
-use crate::lifecycle::Shutdown;
+use crate::lifecycle::Life;
 use crate::model::NodeName;
 use crate::net::http::Requests;
 use crate::telemetry::Metrics;
@@ -16,7 +18,7 @@ use crate::telemetry::Metrics;
 fn api() -> Router {
     let cluster = Cluster::solo(NodeName::new("n1").expect("a node name"));
     let requests = Requests::new(&Metrics::default());
-    super::router(super::Config::default(), cluster, requests, Shutdown::default())
+    super::router(super::Config::default(), cluster, requests, Life::default())
 }
 
 async fn send(api: &Router, method: &str, path: &str, body: impl Into<Body>) -> (u16, String) {
