@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::coop::unconstrained;
 use tokio::time::interval;
 
 use crate::lifecycle::{Shutdown, Tasks};
@@ -160,7 +161,9 @@ async fn handle_calls(
         let Ok(permit) = room.clone().acquire_owned().await else { return Ok(()) };
         let (id, length) = (frame.id, frame.body.len());
         let mut handled = handler(caller, frame.body);
-        match futures::poll!(&mut handled) {
+        // Handling begins in the order of the calls. A task that has done much in one go would be
+        // told to wait by whatever it asks next, and this call would begin behind those after it.
+        match futures::poll!(unconstrained(&mut handled)) {
             Poll::Ready(result) => {
                 let _ = answers.send(Answer { frame: answer(id, result), _permit: permit });
             }

@@ -121,6 +121,39 @@ async fn handling_begins_in_the_order_of_the_calls_and_ends_in_any() {
 }
 
 #[tokio::test]
+async fn the_order_holds_for_more_calls_than_a_task_may_handle_in_one_go() {
+    let (begun, mut order) = tokio::sync::mpsc::channel(4096);
+    let server = Server::start(
+        "127.0.0.1:0",
+        calls(move |body| {
+            let begun = begun.clone();
+            async move {
+                let number = u16::from_be_bytes([body[0], body[1]]);
+                // Not every call takes as much.
+                for _ in 0..number % 3 {
+                    tokio::task::consume_budget().await;
+                }
+                begun.send(number).await.unwrap();
+                Ok(body)
+            }
+            .boxed()
+        }),
+    );
+    let links = links();
+    let all = (0..2000u16).map(|n| {
+        let body = n.to_be_bytes().to_vec().into();
+        links.call(server.addr, Purpose::Door, body, SOON)
+    });
+    for answer in futures::future::join_all(all.collect::<Vec<_>>()).await {
+        answer.unwrap();
+    }
+    let mut seen = Vec::new();
+    order.recv_many(&mut seen, 4096).await;
+    assert_eq!(seen, (0..2000).collect::<Vec<u16>>());
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_have_been_handled_is_not_sent() {
     let nobody = Tcp.listen("test", "127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = nobody.local_addr().unwrap();
