@@ -50,6 +50,8 @@ pub(super) struct Api {
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
+    /// Where a blocking query goes on.
+    pub(super) index: Option<u64>,
     shown: String,
 }
 
@@ -153,7 +155,9 @@ impl Api {
                     said.extend_from_slice(&piece);
                 }
             }
-            Reply { status, body: said, shown: self.place.shown.clone() }.success().map(|_| ())
+            Reply { status, body: said, index: None, shown: self.place.shown.clone() }
+                .success()
+                .map(|_| ())
         })
     }
 
@@ -179,14 +183,25 @@ impl Api {
             let (status, body) = answered
                 .await
                 .map_err(|error: reqwest::Error| unanswered(&self.place.shown, &error))?;
-            Ok(Reply { status, body: body.into(), shown: self.place.shown.clone() })
+            Ok(Reply { status, body: body.into(), index: None, shown: self.place.shown.clone() })
         })
     }
 
+    /// Runs what asks more than one thing at a time.
+    pub(super) fn block_on<T>(&self, asks: impl Future<Output = T>) -> T {
+        self.runtime.block_on(asks)
+    }
+
     fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Reply> {
+        self.runtime.block_on(self.send(method, path, body))
+    }
+
+    pub(super) async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Reply> {
         let (url, shown) = (format!("{}{path}", self.place.base), &self.place.shown);
         let asked = async {
             let mut answer = self.client.request(method, url).body(body).send().await?;
+            let index = answer.headers().get("x-consul-index");
+            let index = index.and_then(|index| index.to_str().ok()?.parse().ok());
             let mut body = Vec::new();
             while let Some(chunk) = answer.chunk().await? {
                 body.extend_from_slice(&chunk);
@@ -194,15 +209,14 @@ impl Api {
                     break;
                 }
             }
-            Ok((answer.status(), body))
+            Ok((answer.status(), body, index))
         };
-        let (status, body) =
-            self.runtime.block_on(asked).map_err(|error| unanswered(shown, &error))?;
+        let (status, body, index) = asked.await.map_err(|error| unanswered(shown, &error))?;
         if body.len() > limits::CLI_ANSWER {
             let most = limits::CLI_ANSWER;
             return Err(anyhow!("the answer of {shown} has more than {most} bytes").into());
         }
-        Ok(Reply { status, body, shown: shown.clone() })
+        Ok(Reply { status, body, index, shown: shown.clone() })
     }
 }
 

@@ -5,9 +5,12 @@ mod api;
 mod check_config;
 mod deregister;
 mod dev;
+mod elect;
 mod entries;
+mod hold;
 mod join_token;
 mod kv;
+mod lock;
 mod lookup;
 mod members;
 mod output;
@@ -23,12 +26,24 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// 0 done, 1 failed, 2 usage or config.
+/// 0 done, 1 failed, 2 usage or config; of a command that was run, its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
-    Done = 0,
-    Failed = 1,
-    Usage = 2,
+    Done,
+    Failed,
+    Usage,
+    Command(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Command(code) => code,
+        })
+    }
 }
 
 #[derive(Parser)]
@@ -64,6 +79,10 @@ enum Command {
     Deregister(deregister::Args),
     /// Read and write keys
     Kv(kv::Args),
+    /// Run a command while it holds a lock
+    Lock(lock::Args),
+    /// Run a command while it leads
+    Elect(elect::Args),
     /// Save, restore and inspect everything that the cluster holds
     Snapshot(snapshot::Args),
     /// Let the last server that is left go on alone
@@ -107,15 +126,17 @@ pub fn main() -> ExitCode {
         Command::Register(args) => register::run(&args),
         Command::Deregister(args) => deregister::run(&args),
         Command::Kv(args) => kv::run(&args),
+        Command::Lock(args) => lock::run(&args),
+        Command::Elect(args) => elect::run(&args),
         Command::Snapshot(args) => snapshot::run(args),
         Command::Recover(args) => recover::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
     };
     match done {
-        Ok(()) => ExitCode::from(Exit::Done as u8),
+        Ok(()) => Exit::Done.into(),
         Err(failure) => {
             eprintln!("remora: {:#}", failure.error);
-            ExitCode::from(failure.exit as u8)
+            failure.exit.into()
         }
     }
 }

@@ -10,6 +10,7 @@ mod heartbeat;
 #[allow(dead_code, reason = "shared: another binary uses the rest")]
 #[path = "../history/mod.rs"]
 mod history;
+mod hold;
 mod house;
 mod main_job;
 mod membership;
