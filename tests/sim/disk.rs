@@ -70,6 +70,8 @@ struct Content {
     fuse: u64,
     /// Counts starts: what was opened before a start is of no use after it.
     life: u64,
+    /// The last life in which it refused something.
+    refused: Option<u64>,
     lost: u64,
 }
 
@@ -93,6 +95,7 @@ impl SimDisk {
             failing: false,
             fuse: u64::MAX,
             life: 0,
+            refused: None,
             lost: 0,
         })))
     }
@@ -116,6 +119,12 @@ impl SimDisk {
         let mut content = self.lock();
         (content.latency, content.full, content.failing) = (QUICK, false, false);
         content.fuse = u64::MAX;
+    }
+
+    /// It has refused nothing since the last start.
+    pub fn is_well(&self) -> bool {
+        let content = self.lock();
+        content.refused != Some(content.life)
     }
 
     /// The fuse has burnt down: whatever runs on this disk is dead.
@@ -292,6 +301,7 @@ impl Open {
         let (full, at) = (content.full, usize::try_from(offset).unwrap());
         let Some(file) = content.files.get_mut(&self.file) else { return Ok(()) };
         if full && at + bytes.len() > file.now.len() {
+            content.refused = Some(self.life);
             return Err(io::ErrorKind::StorageFull.into());
         }
         put(&mut file.now, at, &bytes);
@@ -312,6 +322,7 @@ impl DiskFile for Open {
     fn sync(&self) -> io::Result<()> {
         let mut content = self.disk.change(Some(self.life))?;
         if content.failing {
+            content.refused = Some(self.life);
             return Err(io::Error::from_raw_os_error(5));
         }
         let Some(file) = content.files.get_mut(&self.file) else { return Ok(()) };

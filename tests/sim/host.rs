@@ -180,9 +180,10 @@ impl Host {
         }
     }
 
-    /// It is on its way to its end, by itself or because it was told to.
+    /// It is on its way to its end, by itself or because it was told to; or it did not start.
     pub fn ends(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.life.shutdown.has_begun())
+        let ends = self.running.as_ref().is_some_and(|running| running.life.shutdown.has_begun());
+        ends || matches!(self.agent(), Some(Err(_)))
     }
 
     /// Nothing of it goes on. With `power` the disk forgets what was not synced, and the others

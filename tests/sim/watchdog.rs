@@ -63,6 +63,8 @@ impl Watchdog {
 
     fn look_at(&mut self, host: &Host, trace: &mut Trace) {
         match host.agent() {
+            // It says what its disk lacks, and is started again once that is there.
+            Some(Err(_)) if !host.disk.is_well() => return,
             Some(Err(why)) => self.wrong.push(format!("h{} does not start: {why}", host.index)),
             None => return,
             Some(Ok(_)) => {}
