@@ -49,7 +49,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 
-use crate::model::{LeaseId, NodeName};
+use crate::model::{LeaseId, NodeId, NodeName};
 use crate::replica::{Replica, Topic, Watch};
 use crate::state::{Command, Outcome, State};
 
@@ -172,27 +172,26 @@ impl Cluster {
 
     /// Tells the leader that something lives. Never logged. May be repeated freely.
     pub async fn keep_alive(&self, beat: Beat) -> Result<Alive, ReadError> {
-        match self.threshold.door() {
-            Some(Door::Server(server)) => {
-                patience::keep_alive(&**server, pulse(beat, server.id())).boxed().await
-            }
-            Some(Door::Edge(edge)) => {
-                patience::keep_alive(&**edge, pulse(beat, edge.id())).boxed().await
-            }
-            #[cfg(test)]
-            Some(Door::Solo(solo)) => Ok(solo.keep_alive(beat)),
-            None => Err(ReadError::NotSynced),
-        }
+        self.ask(|me| match beat {
+            Beat::Presence => Pulse::Presence(me),
+            Beat::Lease(id) => Pulse::Lease(id),
+        })
+        .await
     }
 
     /// For how long a lease lives if nobody renews it. Asks the leader, and renews nothing.
     pub async fn lease_left(&self, id: LeaseId) -> Result<Alive, ReadError> {
-        let pulse = Pulse::LeaseLeft(id);
+        self.ask(|_| Pulse::LeaseLeft(id)).await
+    }
+
+    async fn ask(&self, pulse: impl FnOnce(NodeId) -> Pulse) -> Result<Alive, ReadError> {
         match self.threshold.door() {
-            Some(Door::Server(server)) => patience::keep_alive(&**server, pulse).boxed().await,
-            Some(Door::Edge(edge)) => patience::keep_alive(&**edge, pulse).boxed().await,
+            Some(Door::Server(server)) => {
+                patience::keep_alive(&**server, pulse(server.id())).boxed().await
+            }
+            Some(Door::Edge(edge)) => patience::keep_alive(&**edge, pulse(edge.id())).boxed().await,
             #[cfg(test)]
-            Some(Door::Solo(solo)) => Ok(solo.keep_alive(Beat::Lease(id))),
+            Some(Door::Solo(solo)) => Ok(solo.keep_alive(pulse(NodeId(1)))),
             None => Err(ReadError::NotSynced),
         }
     }
@@ -216,12 +215,5 @@ impl Cluster {
             Some(Door::Solo(solo)) => solo.standing(),
             None => self.threshold.standing(),
         }
-    }
-}
-
-fn pulse(beat: Beat, me: crate::model::NodeId) -> Pulse {
-    match beat {
-        Beat::Presence => Pulse::Presence(me),
-        Beat::Lease(id) => Pulse::Lease(id),
     }
 }

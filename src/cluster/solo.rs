@@ -8,8 +8,9 @@ use crate::replica::{self, Writer};
 use crate::state::{Admission, Command, Founding, Outcome, Part, Proposal, Settings, Trust};
 use crate::telemetry::Metrics;
 
+use super::asks::Pulse;
 use super::threshold::Threshold;
-use super::{Alive, Beat, Cluster, Config, Door, RaftRole, Standing};
+use super::{Alive, Cluster, Config, Door, RaftRole, Standing};
 
 pub(super) struct Solo {
     writer: Mutex<Writer>,
@@ -24,11 +25,11 @@ impl Solo {
         outcome
     }
 
-    pub(super) fn keep_alive(&self, beat: Beat) -> Alive {
+    pub(super) fn keep_alive(&self, pulse: Pulse) -> Alive {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        match beat {
-            Beat::Presence => Alive::For(Duration::from_secs(10)),
-            Beat::Lease(id) => match writer.state().lease(id) {
+        match pulse {
+            Pulse::Presence(_) => Alive::For(Duration::from_secs(10)),
+            Pulse::Lease(id) | Pulse::LeaseLeft(id) => match writer.state().lease(id) {
                 Some(lease) => Alive::For(lease.ttl),
                 None => Alive::Gone,
             },

@@ -63,7 +63,7 @@ pub(super) async fn leader(
     let Some((key, row)) = first(&state, &below) else {
         return Err(Failure::new(Code::Unknown, "election: no leader"));
     };
-    let header = Some(header(&front.cluster, &state, state.revision()));
+    let header = Some(header(front, &state));
     Ok(LeaderResponse { header, kv: Some(key_value(key, row, false)) })
 }
 
@@ -100,7 +100,7 @@ pub(super) fn observe(
                 told.as_ref().is_none_or(|(was, at)| was != *key || *at != row.modified)
             });
             if let Some((key, row)) = leader {
-                let header = Some(header(&front.cluster, &state, state.revision()));
+                let header = Some(header(&front, &state));
                 let kv = Some(key_value(key, row, false));
                 let told = Some((key.clone(), row.modified));
                 return Some((Ok(LeaderResponse { header, kv }), (front, below, watch, told)));

@@ -17,7 +17,7 @@ use crate::model::limits;
 use crate::net::http::{BodyError, collect};
 
 use super::error::{Code, Failure};
-use super::proto::{LeaseKeepAliveRequest, LeaseLeasesRequest};
+use super::proto::LeaseLeasesRequest;
 use super::{Front, election, json, kv, lease, lock, members, watch};
 
 /// Base64 of the largest gRPC message, with room for the names around it.
@@ -116,7 +116,10 @@ impl Call {
             Call::LeaseRevoke => unary(&body, |asked| lease::revoke(front, asked)).await,
             Call::LeaseTimeToLive => unary(&body, |asked| lease::time_to_live(front, asked)).await,
             Call::LeaseLeases => unary(&body, |_: LeaseLeasesRequest| lease::leases(front)).await,
-            Call::LeaseKeepAlive => keep_alive(front, body).await,
+            Call::LeaseKeepAlive => {
+                let asked = stream::iter(json::each(&body)).map(Ok).boxed();
+                lines(lease::answers(front.clone(), asked)).await
+            }
             Call::Watch => {
                 let asked = stream::iter(json::each(&body)).map(Ok).boxed();
                 lines(watch::answers(front.clone(), asked)).await
@@ -142,22 +145,6 @@ where
 {
     let answer = call(json::read(body)?).await?;
     Ok(answered(Body::from(serde_json::to_vec(&answer).unwrap_or_default())))
-}
-
-/// Each message of the body is answered with a line; the first that cannot be is the last.
-async fn keep_alive(front: &Arc<Front>, body: Bytes) -> Result<Response<Body>, Failure> {
-    let mut asked = json::each::<LeaseKeepAliveRequest>(&body).into_iter();
-    let Some(first) = asked.next() else { return Ok(answered(Body::empty())) };
-    let first = lease::keep_alive(front, first).await?;
-    let lines = stream::unfold(Some((asked, front.clone())), |rest| async {
-        let (mut asked, front) = rest?;
-        match lease::keep_alive(&front, asked.next()?).await {
-            Ok(answer) => Some((result_line(&answer), Some((asked, front)))),
-            Err(failure) => Some((failure.line(), None)),
-        }
-    });
-    let lines = stream::iter([result_line(&first)]).chain(lines).map(Ok::<_, Infallible>);
-    Ok(answered(Body::from_stream(lines)))
 }
 
 /// The headers go with the first answer: nothing is said before it.

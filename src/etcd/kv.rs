@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 
-use crate::cluster::{Cluster, Consistency};
+use crate::cluster::Consistency;
 use crate::model::{LeaseId, Revision, limits};
 use crate::state::{
     Command, DeleteRange, Key, KeyRange, KeyRow, Outcome, Put, RangeQuery, RangeResult, SortBy,
@@ -22,8 +22,13 @@ use super::{Front, txn};
 const ENVELOPE: usize = 18;
 
 /// Of every answer: whose it is and how far the store had come.
-pub(super) fn header(cluster: &Cluster, state: &State, revision: Revision) -> ResponseHeader {
-    let standing = cluster.standing();
+pub(super) fn header(front: &Front, state: &State) -> ResponseHeader {
+    header_at(front, state, state.revision())
+}
+
+/// The same of another revision than the state's.
+pub(super) fn header_at(front: &Front, state: &State, revision: Revision) -> ResponseHeader {
+    let standing = front.cluster.standing();
     // etcd's ids have 64 bits; ours are drawn at random, so any 64 of them are as good.
     let cluster_id = state.identity().cluster as u64;
     let (member_id, raft_term) = (standing.id.0, standing.term);
@@ -32,8 +37,7 @@ pub(super) fn header(cluster: &Cluster, state: &State, revision: Revision) -> Re
 
 /// The same at this moment.
 pub(super) fn header_now(front: &Front) -> ResponseHeader {
-    let state = front.cluster.snapshot();
-    header(&front.cluster, &state, state.revision())
+    header(front, &front.cluster.snapshot())
 }
 
 /// A key as clients see it.
@@ -140,7 +144,7 @@ pub(super) async fn range(front: &Front, request: RangeRequest) -> Result<RangeR
     let query = query(&request)?;
     let state = read(front, request.serializable).await?;
     let result = state.range(&query)?;
-    let header = header(&front.cluster, &state, state.revision());
+    let header = header(front, &state);
     Ok(ranged(&result, request.keys_only, header))
 }
 
@@ -170,7 +174,7 @@ pub(super) async fn put(front: &Front, request: PutRequest) -> Result<PutRespons
     fits(front, request.encoded_len())?;
     match propose(front, Command::Put(put)).await? {
         Outcome::Put { prev, revision } => Ok(PutResponse {
-            header: Some(header(&front.cluster, &front.cluster.snapshot(), revision)),
+            header: Some(header_at(front, &front.cluster.snapshot(), revision)),
             prev_kv: prev.map(|row| key_value(&request.key, &row, false)),
         }),
         other => Err(unexpected(&other)),
@@ -183,7 +187,7 @@ pub(super) async fn delete_range(
 ) -> Result<DeleteRangeResponse, Failure> {
     match propose(front, Command::DeleteRange(deletion_of(&request)?)).await? {
         Outcome::Deleted { count: deleted, prev, revision } => Ok(DeleteRangeResponse {
-            header: Some(header(&front.cluster, &front.cluster.snapshot(), revision)),
+            header: Some(header_at(front, &front.cluster.snapshot(), revision)),
             deleted: count(deleted),
             prev_kvs: key_values(&prev, false),
         }),
@@ -206,7 +210,7 @@ pub(super) async fn txn(front: &Front, request: TxnRequest) -> Result<TxnRespons
             other => return Err(unexpected(&other)),
         }
     };
-    let header = header(&front.cluster, &state, revision);
+    let header = header_at(front, &state, revision);
     Ok(txn::answered(&request, done, header))
 }
 
@@ -217,7 +221,7 @@ pub(super) async fn compact(
 ) -> Result<CompactionResponse, Failure> {
     propose(front, Command::Compact(request.revision)).await?;
     let state = front.cluster.snapshot();
-    let header = header(&front.cluster, &state, state.revision());
+    let header = header(front, &state);
     Ok(CompactionResponse { header: Some(header) })
 }
 

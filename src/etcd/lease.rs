@@ -1,7 +1,9 @@
 //! Leases in etcd's terms.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{self, BoxStream, StreamExt as _};
 use rand::RngExt as _;
 
 use crate::cluster::{Alive, Beat, Consistency};
@@ -71,7 +73,7 @@ pub(super) async fn revoke(
 }
 
 /// A TTL of 0 says that there is no such lease.
-pub(super) async fn keep_alive(
+async fn keep_alive(
     front: &Front,
     request: LeaseKeepAliveRequest,
 ) -> Result<LeaseKeepAliveResponse, Failure> {
@@ -80,6 +82,23 @@ pub(super) async fn keep_alive(
         Alive::Gone => 0,
     };
     Ok(LeaseKeepAliveResponse { header: Some(header_now(front)), id: request.id, ttl })
+}
+
+/// Answers one keep-alive after the other; ends with the first that cannot be answered.
+pub(super) fn answers(
+    front: Arc<Front>,
+    asked: BoxStream<'static, Result<LeaseKeepAliveRequest, Failure>>,
+) -> BoxStream<'static, Result<LeaseKeepAliveResponse, Failure>> {
+    let answers = stream::unfold(Some((asked, front)), |rest| async {
+        let (mut asked, front) = rest?;
+        let answer = match asked.next().await? {
+            Ok(request) => keep_alive(&front, request).await,
+            Err(failure) => Err(failure),
+        };
+        let goes_on = answer.is_ok().then_some((asked, front));
+        Some((answer, goes_on))
+    });
+    answers.boxed()
 }
 
 /// A TTL of -1 says that there is no such lease.
@@ -91,7 +110,7 @@ pub(super) async fn time_to_live(
     let left = front.cluster.lease_left(id).await?;
     // The leader may know of a lease that this agent has yet to hear of.
     let state = front.cluster.read(Consistency::Linearizable).await?;
-    let header = Some(header(&front.cluster, &state, state.revision()));
+    let header = Some(header(front, &state));
     let (Alive::For(left), Some(lease)) = (left, state.lease(id)) else {
         let gone = LeaseTimeToLiveResponse { header, id: id.0, ttl: -1, ..Default::default() };
         return Ok(gone);
@@ -108,6 +127,6 @@ pub(super) async fn time_to_live(
 pub(super) async fn leases(front: &Front) -> Result<LeaseLeasesResponse, Failure> {
     let state = front.cluster.read(Consistency::Local).await?;
     let leases = state.leases().map(|lease| LeaseStatus { id: lease.id.0 }).collect();
-    let header = Some(header(&front.cluster, &state, state.revision()));
+    let header = Some(header(front, &state));
     Ok(LeaseLeasesResponse { header, leases })
 }

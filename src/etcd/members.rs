@@ -6,8 +6,8 @@ use crate::model::Role;
 
 use super::Front;
 use super::error::Failure;
-use super::kv::header;
-use super::proto::{Member, MemberListRequest, MemberListResponse, ResponseHeader};
+use super::kv::header_at;
+use super::proto::{Member, MemberListRequest, MemberListResponse};
 
 /// Servers that do not vote are learners. The header has no revision, as etcd's.
 pub(super) async fn list(
@@ -25,6 +25,6 @@ pub(super) async fn list(
         client_ur_ls: member.client_urls.clone(),
         is_learner: !voters.contains(&member.id),
     });
-    let header = ResponseHeader { revision: 0, ..header(&front.cluster, &state, 0) };
+    let header = header_at(front, &state, 0);
     Ok(MemberListResponse { header: Some(header), members: members.collect() })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::stream::{self, BoxStream, StreamExt as _};
+use futures::stream::{BoxStream, StreamExt as _};
 use tonic::{Code as RpcCode, Request, Response, Status, Streaming};
 
 use crate::model::limits;
@@ -29,6 +29,18 @@ use super::proto::{
 use super::{Front, election, kv, lease, lock, members, watch};
 
 type Answers<A> = BoxStream<'static, Result<A, Status>>;
+
+/// What a client says on a stream.
+fn asked<Q: Send + 'static>(
+    request: Request<Streaming<Q>>,
+) -> BoxStream<'static, Result<Q, Failure>> {
+    let asked = request.into_inner();
+    asked.map(|asked| asked.map_err(|status| Failure::cut(status.message()))).boxed()
+}
+
+fn answers<A: Send + 'static>(answers: BoxStream<'static, Result<A, Failure>>) -> Answers<A> {
+    answers.map(|answer| answer.map_err(Status::from)).boxed()
+}
 
 /// All services; tonic has each told apart by its trait.
 #[derive(Clone)]
@@ -156,22 +168,11 @@ impl Lease for Services {
 
     type LeaseKeepAliveStream = Answers<LeaseKeepAliveResponse>;
 
-    /// Answers one message after the other; ends with the first that cannot be answered.
     async fn lease_keep_alive(
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
-        let alive = (request.into_inner(), self.front.clone());
-        let answers = stream::unfold(Some(alive), |alive| async {
-            let (mut asked, front) = alive?;
-            let answer = match asked.next().await? {
-                Ok(request) => lease::keep_alive(&front, request).await.map_err(Status::from),
-                Err(status) => Err(status),
-            };
-            let goes_on = answer.is_ok().then_some((asked, front));
-            Some((answer, goes_on))
-        });
-        self.answered(Ok(answers.boxed()))
+        self.answered(Ok(answers(lease::answers(self.front.clone(), asked(request)))))
     }
 
     async fn lease_time_to_live(
@@ -197,10 +198,7 @@ impl Watch for Services {
         &self,
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let asked = request.into_inner();
-        let asked = asked.map(|asked| asked.map_err(|status| Failure::cut(status.message())));
-        let answers = watch::answers(self.front.clone(), asked.boxed());
-        self.answered(Ok(answers.map(|answer| answer.map_err(Status::from)).boxed()))
+        self.answered(Ok(answers(watch::answers(self.front.clone(), asked(request)))))
     }
 }
 
@@ -300,6 +298,6 @@ impl Election for Services {
         request: Request<LeaderRequest>,
     ) -> Result<Response<Self::ObserveStream>, Status> {
         let leaders = election::observe(self.front.clone(), request.into_inner());
-        self.answered(Ok(leaders.map(|leader| leader.map_err(Status::from)).boxed()))
+        self.answered(Ok(answers(leaders)))
     }
 }

@@ -26,7 +26,7 @@ use crate::state::State;
 
 use super::Front;
 use super::error::{Code, Failure};
-use super::kv::header;
+use super::kv::{header, header_at};
 use super::proto::watch_request::RequestUnion;
 use super::proto::{Event, ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse};
 
@@ -155,7 +155,7 @@ impl Line {
             }
         };
         let id = watcher.id;
-        let header = Some(header(&self.front.cluster, &state, state.revision()));
+        let header = Some(header(&self.front, &state));
         let created = WatchResponse { header, created: true, ..self.now(id) };
         let watch = self.front.cluster.watch([watcher.topic()]);
         self.watchers.insert(id, watcher);
@@ -184,7 +184,7 @@ impl Line {
                 Next::Nothing => return Ok(()),
                 Next::More => tokio::task::yield_now().await,
                 Next::Events(events, revision) => {
-                    let header = Some(header(&self.front.cluster, &state, revision));
+                    let header = Some(header_at(&self.front, &state, revision));
                     let told = WatchResponse { header, watch_id: id, ..WatchResponse::default() };
                     self.send_events(told, events, fragment).await?;
                 }
@@ -232,7 +232,7 @@ impl Line {
             self.tell(id).await?;
         }
         // What came meanwhile may be told to some of them only.
-        let header = Some(header(&self.front.cluster, &state, state.revision()));
+        let header = Some(header(&self.front, &state));
         self.send(WatchResponse { header, ..self.now(NO_WATCH) }).await
     }
 
@@ -244,7 +244,7 @@ impl Line {
             self.tell(id).await?;
             let Some(watcher) = self.watchers.get_mut(&id) else { continue };
             if !std::mem::take(&mut watcher.told) {
-                let header = Some(header(&self.front.cluster, &state, state.revision()));
+                let header = Some(header(&self.front, &state));
                 self.send(WatchResponse { header, ..self.now(id) }).await?;
             }
         }
@@ -254,7 +254,7 @@ impl Line {
     /// An answer without events at this moment.
     fn now(&self, watch_id: i64) -> WatchResponse {
         let state: Arc<State> = self.front.cluster.snapshot();
-        let header = Some(header(&self.front.cluster, &state, state.revision()));
+        let header = Some(header(&self.front, &state));
         WatchResponse { header, watch_id, ..WatchResponse::default() }
     }
 
