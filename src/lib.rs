@@ -1,5 +1,6 @@
 //! Remora: a service-discovery agent that travels beside an app. ARCHITECTURE.md is the map.
 
+pub mod access;
 pub mod agent;
 pub mod balance;
 pub mod cli;

@@ -92,6 +92,7 @@ impl Agent {
         listeners.push(Listener::new(web::CLUSTER, peer.to_string(), false));
 
         let requests = Requests::new(&metrics);
+        etcd::meter(&metrics, cluster.clone());
         let pages = web::Parts {
             datacenter: resolved.consul.datacenter.clone(),
             cluster: cluster.clone(),
@@ -109,7 +110,7 @@ impl Agent {
         )
         .merge(etcd::router(resolved.etcd, cluster.clone(), requests, fronts.clone()))
         .merge(web::router(pages));
-        http.serve(&router, &fronts);
+        http.serve(&etcd::mindful(router), &fronts);
         fronts.gates.open(Gate::Listening);
         tracing::info!(node = %cluster.name(), "the agent listens");
         Ok(Agent { core, fronts, presence, listeners })

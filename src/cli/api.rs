@@ -1,19 +1,26 @@
 //! Asks an agent over its public HTTP API, and says what a person can do when that fails.
 
+mod lines;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use http::{Method, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::{Failure, Result};
 use crate::model::limits;
 use crate::net::{ClientFiles, tls_trouble};
 
+pub(super) use lines::Lines;
+
 const DEFAULT: &str = "127.0.0.1:8500";
 const DEFAULT_PORT: u16 = 8500;
 const CONNECT: Duration = Duration::from_secs(5);
+/// How soon a stream notices that the agent's host is gone.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 /// More than an agent waits for a leader.
 const ANSWER: Duration = Duration::from_secs(30);
 /// How long a snapshot may take on its way.
@@ -37,6 +44,9 @@ pub(super) struct ApiArgs {
     /// Its key, PEM [env: REMORA_CLIENT_KEY, then CONSUL_CLIENT_KEY]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Whom to ask as: a token [env: REMORA_TOKEN, then CONSUL_HTTP_TOKEN]
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
 }
 
 /// One agent.
@@ -52,6 +62,8 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
     /// Where a blocking query goes on.
     pub(super) index: Option<u64>,
+    /// Keys that were left out, because they are no text.
+    pub(super) omitted: u64,
     shown: String,
 }
 
@@ -79,7 +91,9 @@ impl ApiArgs {
             .unwrap_or_else(|| DEFAULT.to_owned());
         let files = self.client_files().map_err(|error| Failure::usage(anyhow!(error)))?;
         let ssl = set("CONSUL_HTTP_SSL").is_some_and(|value| is_true(&value));
-        Api::open(&address, ssl, &files)
+        let token = self.token.clone().or_else(|| set("REMORA_TOKEN"));
+        let token = token.or_else(|| set("CONSUL_HTTP_TOKEN"));
+        Api::open(&address, ssl, &files, token.as_deref())
     }
 
     fn client_files(&self) -> std::result::Result<ClientFiles, String> {
@@ -99,6 +113,18 @@ impl ApiArgs {
     }
 }
 
+/// What goes with every request.
+fn shown(token: Option<&str>) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = token.filter(|token| !token.is_empty()) {
+        let bearer = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut bearer = bearer.map_err(|_| Failure::usage(anyhow!("--token: no token")))?;
+        bearer.set_sensitive(true);
+        headers.insert(AUTHORIZATION, bearer);
+    }
+    Ok(headers)
+}
+
 /// What Consul's clients take for true.
 fn is_true(value: &str) -> bool {
     ["1", "t", "true"].iter().any(|word| value.eq_ignore_ascii_case(word))
@@ -106,12 +132,14 @@ fn is_true(value: &str) -> bool {
 
 impl Api {
     /// `ssl`: an address without a scheme means https.
-    fn open(address: &str, ssl: bool, files: &ClientFiles) -> Result<Api> {
+    fn open(address: &str, ssl: bool, files: &ClientFiles, token: Option<&str>) -> Result<Api> {
         let place = place(address, ssl).map_err(|error| Failure::usage(anyhow!(error)))?;
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(files.config().map_err(Failure::usage)?)
+            .default_headers(shown(token)?)
             .no_proxy()
             .connect_timeout(CONNECT)
+            .tcp_keepalive(KEEPALIVE)
             .timeout(ANSWER);
         if let Some(socket) = &place.socket {
             builder = builder.unix_socket(socket.clone());
@@ -155,7 +183,7 @@ impl Api {
                     said.extend_from_slice(&piece);
                 }
             }
-            Reply { status, body: said, index: None, shown: self.place.shown.clone() }
+            Reply { status, body: said, index: None, omitted: 0, shown: self.place.shown.clone() }
                 .success()
                 .map(|_| ())
         })
@@ -183,7 +211,8 @@ impl Api {
             let (status, body) = answered
                 .await
                 .map_err(|error: reqwest::Error| unanswered(&self.place.shown, &error))?;
-            Ok(Reply { status, body: body.into(), index: None, shown: self.place.shown.clone() })
+            let (body, shown) = (body.into(), self.place.shown.clone());
+            Ok(Reply { status, body, index: None, omitted: 0, shown })
         })
     }
 
@@ -200,8 +229,9 @@ impl Api {
         let (url, shown) = (format!("{}{path}", self.place.base), &self.place.shown);
         let asked = async {
             let mut answer = self.client.request(method, url).body(body).send().await?;
-            let index = answer.headers().get("x-consul-index");
-            let index = index.and_then(|index| index.to_str().ok()?.parse().ok());
+            let number = |name| answer.headers().get(name)?.to_str().ok()?.parse().ok();
+            let index = number("x-consul-index");
+            let omitted = number("x-remora-omitted").unwrap_or(0);
             let mut body = Vec::new();
             while let Some(chunk) = answer.chunk().await? {
                 body.extend_from_slice(&chunk);
@@ -209,14 +239,15 @@ impl Api {
                     break;
                 }
             }
-            Ok((answer.status(), body, index))
+            Ok((answer.status(), body, index, omitted))
         };
-        let (status, body, index) = asked.await.map_err(|error| unanswered(shown, &error))?;
+        let (status, body, index, omitted) =
+            asked.await.map_err(|error| unanswered(shown, &error))?;
         if body.len() > limits::CLI_ANSWER {
             let most = limits::CLI_ANSWER;
             return Err(anyhow!("the answer of {shown} has more than {most} bytes").into());
         }
-        Ok(Reply { status, body, index, shown: shown.clone() })
+        Ok(Reply { status, body, index, omitted, shown: shown.clone() })
     }
 }
 
@@ -401,7 +432,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         drop(listener);
-        let api = Api::open(&address, false, &ClientFiles::default())
+        let api = Api::open(&address, false, &ClientFiles::default(), None)
             .unwrap_or_else(|_| panic!("it opens"));
         let failure = api.get("/v1/status/leader").expect_err("nobody is there");
         let said = failure.error.to_string();

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::api::{Api, ApiArgs, escape_path};
-use super::{Exit, Failure, Result};
+use super::{Exit, Failure, Result, ended_with};
 
 /// Between two tries to reach the agent.
 const RETRY: Duration = Duration::from_millis(500);
@@ -85,7 +85,7 @@ async fn hold(api: &Api, wish: &Wish<'_>, lease: &Lease<'_>) -> Result {
         .with_context(|| format!("cannot start {program:?}"))?;
     loop {
         tokio::select! {
-            status = child.wait() => return outcome(status?),
+            status = child.wait() => return ended_with(status?),
             signal = ended.next() => tell(&child, signal),
             lost = &mut alive => {
                 stop(&mut child, wish.args.grace).await;
@@ -93,17 +93,6 @@ async fn hold(api: &Api, wish: &Wish<'_>, lease: &Lease<'_>) -> Result {
             }
         }
     }
-}
-
-/// The command's own exit code is this one's.
-fn outcome(status: std::process::ExitStatus) -> Result {
-    use std::os::unix::process::ExitStatusExt as _;
-    if status.success() {
-        return Ok(());
-    }
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-    Err(Failure { exit: Exit::Command(code), error: anyhow!("the command ended with {status}") })
 }
 
 fn killed(signal: Signal) -> Failure {

@@ -22,7 +22,7 @@ mod services;
 mod snapshot;
 mod status;
 
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 
 use clap::{Parser, Subcommand};
 
@@ -110,6 +110,18 @@ impl Failure {
 }
 
 type Result<T = ()> = std::result::Result<T, Failure>;
+
+/// The exit code of a command that was run is this one's.
+fn ended_with(status: ExitStatus) -> Result {
+    use std::os::unix::process::ExitStatusExt as _;
+    if status.success() {
+        return Ok(());
+    }
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    let error = anyhow::anyhow!("the command ended with {status}");
+    Err(Failure { exit: Exit::Command(code), error })
+}
 
 /// Parses the command line, runs the command, and turns its result into an exit code.
 pub fn main() -> ExitCode {

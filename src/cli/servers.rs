@@ -1,6 +1,6 @@
 //! `remora servers`: who they are, how many are wanted, who leads, who leaves.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Result;
@@ -18,12 +18,10 @@ pub(super) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Sets how many servers vote, and how many stand by
+    /// Sets how many servers vote and stand by, and how much of keys and of their past is kept
     Set {
-        #[arg(long, value_name = "N", required_unless_present = "standbys")]
-        voters: Option<u32>,
-        #[arg(long, value_name = "N")]
-        standbys: Option<u32>,
+        #[command(flatten)]
+        wanted: Wanted,
         #[command(flatten)]
         asked: Asked,
     },
@@ -43,10 +41,34 @@ enum Command {
     },
 }
 
+/// What is left out stays as it is.
+#[derive(clap::Args, Serialize)]
+#[group(required = true, multiple = true)]
+struct Wanted {
+    /// How many vote
+    #[arg(long, value_name = "N")]
+    voters: Option<u32>,
+    /// How many stand by
+    #[arg(long, value_name = "N")]
+    standbys: Option<u32>,
+    /// Bytes that keys and leases may take before writes are refused
+    #[arg(long, value_name = "BYTES")]
+    quota: Option<u64>,
+    /// How much of the keys' past is kept: 90s, 1h
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    history: Option<u64>,
+}
+
+fn seconds(text: &str) -> std::result::Result<u64, humantime::DurationError> {
+    humantime::parse_duration(text).map(|period| period.as_secs())
+}
+
 #[derive(Deserialize)]
 struct Page {
     voters: u32,
     standbys: u32,
+    quota: u64,
+    history: u64,
     servers: Vec<Server>,
 }
 
@@ -62,12 +84,12 @@ struct Server {
 pub(super) fn run(args: &Args) -> Result {
     match &args.command {
         None => list(&args.asked),
-        Some(Command::Set { voters, standbys, asked }) => {
-            let wanted = json!({ "voters": voters, "standbys": standbys });
-            say(asked, "/admin/servers/set", &wanted, |said| {
+        Some(Command::Set { wanted, asked }) => {
+            say(asked, "/admin/servers/set", &json!(wanted), |said| {
                 format!(
-                    "{} vote and {} stand by, where there are enough",
-                    said["voters"], said["standbys"]
+                    "{} vote and {} stand by, where there are enough; \
+                     keys take at most {} bytes, and their past is kept for {} s",
+                    said["voters"], said["standbys"], said["quota"], said["history"]
                 )
             })
         }
@@ -90,14 +112,17 @@ fn list(asked: &Asked) -> Result {
         return output::print_json(&reply.json::<Value>()?);
     }
     let page: Page = reply.json()?;
-    let rows = page.servers.into_iter().map(row).collect();
+    let rows = page.servers.iter().map(row).collect();
     output::print(&output::table(["SERVER", "ID", "ADDRESS", "ROLE", "VERSION"], rows))?;
-    output::print(&format!("wanted: {} that vote, {} that stand by", page.voters, page.standbys))
+    let Page { voters, standbys, quota, history, .. } = page;
+    output::print(&format!("wanted: {voters} that vote, {standbys} that stand by"))?;
+    output::print(&format!("keys: at most {quota} bytes, their past for {history} s"))
 }
 
-fn row(server: Server) -> [String; 5] {
-    let role = server.raft.unwrap_or_default();
-    [server.name, server.id.to_string(), server.address, role, server.version]
+fn row(server: &Server) -> [String; 5] {
+    let Server { id, name, address, raft, version } = server;
+    let role = raft.clone().unwrap_or_default();
+    [name.clone(), id.to_string(), address.clone(), role, version.clone()]
 }
 
 fn say(asked: &Asked, path: &str, body: &Value, text: impl FnOnce(&Value) -> String) -> Result {

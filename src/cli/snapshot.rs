@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::api::ApiArgs;
 use super::output::{self, OutputArgs};
 use super::{Failure, Result};
+use crate::cluster::Unwrapping;
 use crate::state::{BackupHead, BackupReader};
 
 #[derive(clap::Args)]
@@ -154,7 +155,7 @@ fn open(file: &Path) -> Result<File> {
 /// Reads all of it, and so checks all of it.
 fn read(file: &Path) -> Result<BackupHead> {
     let mut opened = open(file)?;
-    let mut reader = BackupReader::default();
+    let (mut unwrapping, mut reader) = (Unwrapping::default(), BackupReader::default());
     let mut piece = vec![0; 256 * 1024];
     loop {
         let len = match opened.read(&mut piece) {
@@ -163,8 +164,10 @@ fn read(file: &Path) -> Result<BackupHead> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(anyhow!("cannot read {}: {error}", file.display()).into()),
         };
-        let piece = piece.get(..len).unwrap_or_default();
-        reader.push(piece).with_context(|| file.display().to_string())?;
+        let piece = unwrapping.push(piece.get(..len).unwrap_or_default());
+        reader.push(&piece).with_context(|| file.display().to_string())?;
     }
+    let last = unwrapping.finish().with_context(|| file.display().to_string())?;
+    reader.push(&last).with_context(|| file.display().to_string())?;
     Ok(reader.finish().with_context(|| file.display().to_string())?.0)
 }

@@ -6,16 +6,18 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::identity::Proof;
 use crate::model::{LeaseId, NodeId, TokenId};
 use crate::net::peer::{CallError, Refused};
-use crate::state::{Admission, Command, Outcome};
+use crate::state::{Admission, Command, Outcome, PastAnswer, PastQuery};
 
 use super::ProposeError;
 use super::checkpoint::{Report, Verdict};
 use super::deadlines;
 use super::founding::Candidate;
+use super::logins::{LoginError, Worth};
 use super::operator::{Operated, Operation};
 
 /// Released variants are frozen; a change is a new variant.
@@ -45,6 +47,29 @@ pub(super) enum Ask {
     Probe(NodeId),
     /// What a replica's state comes to after a checkpoint; asked of the leader.
     Compare(Report),
+    /// About revisions that only servers know.
+    Past {
+        query: PastQuery,
+        /// The place in the log that the one who asks has got to: it is not answered from before.
+        seen: u64,
+    },
+    /// Whose token is that?
+    Identify(Secret),
+    /// A token for who knows that password.
+    Login {
+        name: String,
+        password: Secret,
+    },
+}
+
+/// What is not to be shown.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Secret(pub Zeroizing<String>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,6 +95,11 @@ pub(super) enum Reply {
     Compared(Verdict),
     /// Who was asked leads, but no quorum answers it.
     NoQuorum,
+    Past(PastAnswer),
+    /// It may go better soon.
+    NotYet,
+    Identified(Worth),
+    LoggedIn(Result<Secret, LoginError>),
 }
 
 /// One who asks to be let in.

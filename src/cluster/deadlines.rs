@@ -100,6 +100,22 @@ impl Deadlines {
         }
     }
 
+    /// The same for what one heartbeat is about, before the next tick looks through everything: a
+    /// lease that was revoked is not renewed any more.
+    pub fn meet(&mut self, pulse: Pulse, state: &State, now: Moment) {
+        let (Pulse::Lease(id) | Pulse::LeaseLeft(id)) = pulse else { return };
+        let subject = Subject::Lease(id);
+        let Some(lease) = state.lease(id) else {
+            self.table.remove(&subject);
+            return;
+        };
+        let life = Life { ttl: lease.ttl, since: lease.index };
+        if self.table.get(&subject).is_none_or(|deadline| deadline.life != life) {
+            let at = now + life.ttl;
+            self.table.insert(subject, Deadline { life, at, ending: false });
+        }
+    }
+
     /// Marks what is over as ending and names it. After a pause everything moves by the gap: those
     /// who live had no chance to say so.
     pub fn tick(&mut self, now: Moment) -> Due {

@@ -18,6 +18,8 @@ use super::server::LEADERLESS;
 
 /// How often old deletions and history are looked for.
 const FORGET: Duration = Duration::from_secs(60);
+/// Steps of the past that make room in one turn: who has gone silent is looked for in between.
+const STEPS: usize = 8;
 
 pub(super) struct Duties {
     raft: Raft,
@@ -55,15 +57,20 @@ impl Duties {
     pub fn renew(&self, pulses: &[Pulse]) -> Option<Vec<Verdict>> {
         let (mut deadlines, now) = (self.deadlines(), self.now());
         let deadlines = deadlines.as_mut()?;
+        let state = self.replica.snapshot();
+        pulses.iter().for_each(|pulse| deadlines.meet(*pulse, &state, now));
         let take = |deadlines: &mut Deadlines| -> Vec<Verdict> {
             pulses.iter().map(|pulse| deadlines.answer(*pulse, now)).collect()
         };
         let verdicts = take(deadlines);
-        if !verdicts.contains(&Verdict::Gone) {
+        let gone = |(pulse, verdict): (&Pulse, &Verdict)| {
+            matches!((pulse, verdict), (Pulse::Presence(_), Verdict::Gone))
+        };
+        if !pulses.iter().zip(&verdicts).any(gone) {
             return Some(verdicts);
         }
-        // It may have been granted since the table was last looked through.
-        deadlines.sync(&self.replica.snapshot(), now);
+        // It may have come since the table was last looked through.
+        deadlines.sync(&state, now);
         Some(take(deadlines))
     }
 
@@ -115,6 +122,7 @@ impl Duties {
                 _ = tick.tick() => {
                     let due = self.look(std::mem::take(&mut changed));
                     self.end(number, due).await;
+                    self.relieve().await;
                     if forgotten.elapsed() >= FORGET {
                         forgotten = Instant::now();
                         self.forget().await;
@@ -141,7 +149,9 @@ impl Duties {
         if due != Due::default()
             && let Some(deadlines) = self.deadlines().as_mut()
         {
-            tracing::info!(silent = ?due.silent, expired = ?due.expired, lost = ?due.lost, "ended");
+            let Due { silent, expired, lost } = &due;
+            tracing::info!(?silent, leases = expired.len(), ?lost, "ended");
+            tracing::debug!(?expired, "leases ended");
             deadlines.settle(&due, &self.replica.snapshot(), self.now());
         }
     }
@@ -165,6 +175,19 @@ impl Duties {
                 return;
             }
             sleep(TICK).await;
+        }
+    }
+
+    /// Long before a write would be refused.
+    async fn relieve(&self) {
+        for _ in 0..STEPS {
+            if !self.replica.snapshot().is_pressed() {
+                return;
+            }
+            if let Err(error) = self.raft.propose(Command::Relieve).await {
+                tracing::debug!(%error, "the past does not make room");
+                return;
+            }
         }
     }
 
@@ -204,7 +227,7 @@ pub(super) fn forget(state: &State, now: Stamp) -> Option<Command> {
     let before = |age: Duration| Stamp(now.0.saturating_sub(Stamp::default().plus(age).0));
     let command = Command::Forget {
         tombstones: before(limits::TOMBSTONE_AGE),
-        history: before(limits::HISTORY_AGE),
+        history: before(state.identity().settings.history),
     };
     let proposal = Proposal { stamp: now, command };
     let (_, changes) = state.apply(state.applied(), &proposal);

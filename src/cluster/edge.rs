@@ -10,21 +10,24 @@ use rand::seq::SliceRandom;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::access::Caller;
 use crate::lifecycle::{Backoff, Level, Life, chance};
 use crate::model::{NodeId, Role, limits};
 use crate::net::peer::{Links, Purpose};
 use crate::replica::{Replica, Topic};
-use crate::state::{Admission, Command, State};
+use crate::state::{Admission, Command, PastAnswer, PastQuery, State};
 
-use super::asks::{self, Ask, Confirmed, Pulse, Reach, Unconfirmed};
+use super::asks::{self, Ask, Confirmed, Pulse, Reach, Reply, Unconfirmed};
 use super::badge::Badge;
 use super::confirms::{Confirms, Haste};
 use super::entrance::Rejection;
 use super::follow::{self, Condition, Me, Upstream};
 use super::joining::ask_in;
+use super::past;
 use super::patience::{Attempt, Way};
+use super::rights::is_own;
 use super::server::{LAST_WORD, LEADERLESS, forwarded};
-use super::{ProposeError, SUBJECT, Standing};
+use super::{ProposeError, SUBJECT, Seat, Standing};
 
 /// How long a server may take over a proposal: it waits for a leader, and then for the log.
 const PROPOSE: Duration = limits::LEADER_PATIENCE.saturating_add(Duration::from_secs(6));
@@ -100,6 +103,28 @@ impl Edge {
         self.confirms.get().ok_or(Unconfirmed::NotYet)?.ask(pulses, haste).await
     }
 
+    /// What whoever is followed knows of the past; none if it may be asked again.
+    pub async fn recall(&self, query: &PastQuery, seen: u64) -> Option<PastAnswer> {
+        let addr = self.upstream_addr()?;
+        let ask = asks::encode(&Ask::Past { query: query.clone(), seen });
+        tokio::select! {
+            answer = self.links.call(addr, Purpose::Door, ask, past::ANSWER) => {
+                past::answered(answer)
+            }
+            () = self.left(addr) => None,
+        }
+    }
+
+    /// Asks whoever is followed; none if there is no answer worth having.
+    pub async fn call_upstream(&self, ask: &Ask, within: Duration) -> Option<Reply> {
+        let addr = self.upstream_addr()?;
+        let answer = self.links.call(addr, Purpose::Door, asks::encode(ask), within);
+        tokio::select! {
+            answer = answer => asks::decode(&answer.ok()?).ok(),
+            () = self.left(addr) => None,
+        }
+    }
+
     /// Returns once the agent at `addr` is not followed any more.
     async fn left(&self, addr: SocketAddr) {
         let elsewhere =
@@ -137,6 +162,11 @@ impl Edge {
         self.replica.snapshot().is_founded() && self.outdated().is_none()
     }
 
+    pub fn seat(&self) -> Seat {
+        let term = self.upstream.borrow().as_ref().map_or(0, |upstream| upstream.pulse.term);
+        Seat { id: self.id(), term }
+    }
+
     pub fn standing(&self) -> Standing {
         let state = self.replica.snapshot();
         let (pulse, last_contact) = match &*self.upstream.borrow() {
@@ -154,6 +184,7 @@ impl Edge {
             leader,
             leader_addr: leader.and_then(|id| state.member(id)).map(|member| member.peer_addr),
             term: pulse.term,
+            committed: 0,
             voters: pulse.voters,
             synced: self.is_synced(),
             last_contact,
@@ -217,7 +248,11 @@ impl Way for Edge {
             return Attempt::Failed(ProposeError::Outdated(why));
         }
         let Some(addr) = self.upstream_addr() else { return Attempt::NotYet };
-        let command = command.clone();
+        // What is nobody's is nobody's wish: its own certificate speaks for its presence alone.
+        let command = match command.clone() {
+            command if is_own(&command) => command,
+            command => command.by(Caller::Nobody),
+        };
         let ask = asks::encode(&Ask::Propose { command, reach: Reach::Cluster });
         let answer = self.links.call(addr, Purpose::Door, ask, PROPOSE);
         let losses = |upstream: &Option<Upstream>| upstream.as_ref().map(|u| u.losses);

@@ -98,6 +98,13 @@ struct Answered {
     last: Instant,
 }
 
+/// Whether the leader knows that server to have the log nearly whole.
+pub(super) fn is_near(status: &Status, id: NodeId) -> bool {
+    let end = status.last_log.map_or(0, |last| last.index);
+    let matched = status.matched.get(&id).copied().flatten();
+    matched.is_some_and(|matched| matched + NEAR >= end)
+}
+
 fn view(
     server: &Server,
     status: &Status,
@@ -106,11 +113,7 @@ fn view(
 ) -> View {
     let state = server.replica.snapshot();
     let lost = server.raft.lost_servers();
-    let end = status.last_log.map_or(0, |last| last.index);
-    let near = |id: &NodeId| {
-        let matched = status.matched.get(id).copied().flatten();
-        matched.is_some_and(|matched| matched + NEAR >= end) && !lost.contains(id)
-    };
+    let near = |id: &NodeId| is_near(status, *id) && !lost.contains(id);
     let steady = |id: &NodeId| {
         let answered = answered.get(id);
         answered.is_some_and(|answered| answered.there && answered.since.elapsed() >= pace.steady)

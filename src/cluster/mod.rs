@@ -1,5 +1,6 @@
 //! The one door to the cluster: propose, read at a consistency, watch, keep alive.
 
+mod asker;
 mod asks;
 mod badge;
 mod carrier;
@@ -13,15 +14,18 @@ mod desk;
 mod duties;
 mod edge;
 mod entrance;
+mod envelope;
 mod error;
 mod follow;
 mod founding;
 mod joining;
 mod ledger;
 mod levels;
+mod logins;
 mod membership;
 mod operator;
 mod papers;
+mod past;
 mod patience;
 mod porter;
 mod promotion;
@@ -51,18 +55,21 @@ use futures::FutureExt;
 
 use crate::model::{LeaseId, NodeId, NodeName};
 use crate::replica::{Replica, Topic, Watch};
-use crate::state::{Command, Outcome, State};
+use crate::state::{Command, Outcome, PastAnswer, PastQuery, State};
 
 use asks::Pulse;
 use badge::Badge;
+use logins::Logins;
 use threshold::Threshold;
 
 pub use config::{Clock, Config, Pace, RoleWish, Seams};
+pub use envelope::{Unwrapping, padding};
 pub use error::{ClusterError, ProposeError, ReadError};
+pub use logins::{Asker, Credential, LoginError};
 pub use operator::{Operation, OperatorError};
 pub use recovery::Survivor;
 pub use restoring::{RestoreError, Restored, Restoring};
-pub use standing::{RaftRole, Standing};
+pub use standing::{RaftRole, Seat, Standing};
 pub use start::start;
 
 /// This module's line on the board.
@@ -103,6 +110,7 @@ pub struct Cluster {
     threshold: Arc<Threshold>,
     /// None in tests of what stands above.
     badge: Option<Arc<Badge>>,
+    logins: Arc<Logins>,
 }
 
 /// By which way this agent reaches the leader.
@@ -148,6 +156,15 @@ impl Cluster {
             #[cfg(test)]
             Some(Door::Solo(_)) => Ok(self.snapshot()),
             None => Err(ReadError::NotSynced),
+        }
+    }
+
+    /// Answers about revisions before the present one; an agent that keeps no history asks a
+    /// server, for up to `limits::LEADER_PATIENCE`, which knows at least what this agent does.
+    pub async fn recall(&self, query: &PastQuery) -> Result<PastAnswer, ReadError> {
+        match self.threshold.door() {
+            Some(Door::Edge(edge)) => past::ask_on(edge, &self.replica, query).boxed().await,
+            _ => Ok(self.snapshot().recall(query)),
         }
     }
 
@@ -204,6 +221,17 @@ impl Cluster {
     /// When this agent's certificate ends; none if it has none yet.
     pub fn certificate_ends(&self) -> Option<SystemTime> {
         self.badge.as_ref()?.ends()
+    }
+
+    /// Who answers, and in which term: copied, where `standing` gathers.
+    pub fn seat(&self) -> Seat {
+        match self.threshold.door() {
+            Some(Door::Server(server)) => server.seat(),
+            Some(Door::Edge(edge)) => edge.seat(),
+            #[cfg(test)]
+            Some(Door::Solo(_)) => Seat { id: NodeId(1), term: 1 },
+            None => Seat { id: NodeId(0), term: 0 },
+        }
     }
 
     /// Who this agent is in the cluster at this moment.

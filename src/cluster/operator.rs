@@ -14,6 +14,7 @@ use crate::state::{Command, Outcome, Refusal};
 
 use super::asks::{self, Ask, Reply};
 use super::entrance::who;
+use super::membership::is_near;
 use super::patience;
 use super::removal::{self, Removal, Servers};
 use super::server::Server;
@@ -32,6 +33,8 @@ pub enum Operation {
     TransferLeader(Option<NodeId>),
     /// Takes a server out of the cluster for good.
     RemoveServer(NodeId),
+    /// Has a server vote that stands by, and one more voter wanted.
+    Promote(NodeId),
 }
 
 /// What came of it, as it travels between servers.
@@ -207,6 +210,35 @@ impl Server {
         match operation {
             Operation::TransferLeader(to) => self.transfer(to).await,
             Operation::RemoveServer(id) => self.take_out(id).await,
+            Operation::Promote(id) => self.promote(id).await,
+        }
+    }
+
+    /// More are wanted first: the vote would be taken away again otherwise.
+    async fn promote(&self, id: NodeId) -> Operated {
+        let servers = self.servers().await;
+        if servers.leader != self.id() {
+            return Operated::Elsewhere;
+        }
+        if servers.voters.contains(&id) {
+            return Operated::Done;
+        }
+        let status = self.raft.status().borrow().clone();
+        if !status.learners.contains(&id) || !is_near(&status, id) {
+            return Operated::Refused(format!("server {id} does not have the log yet"));
+        }
+        let mut settings = self.replica.snapshot().identity().settings.clone();
+        let voters = u32::try_from(servers.voters.len()).unwrap_or(u32::MAX).saturating_add(1);
+        if settings.voters < voters {
+            settings.voters = voters;
+            if let Err(error) = patience::propose(self, &Command::Settings(settings)).await {
+                return Operated::Failed(error.to_string());
+            }
+        }
+        let voters = servers.voters.into_iter().chain([id]).collect();
+        match self.raft.change_voters(voters).await {
+            Ok(()) => Operated::Done,
+            Err(error) => failed(&error),
         }
     }
 

@@ -39,12 +39,12 @@ pub(super) trait Way {
     fn turn(&self) -> impl Future<Output = ()> + Send + use<Self>;
 }
 
-fn pauses() -> Backoff {
+pub(super) fn pauses() -> Backoff {
     Backoff::new(Duration::from_millis(10), Duration::from_millis(100))
 }
 
 /// Until another try is worth it: a new leader is asked at once.
-async fn pause(pauses: &mut Backoff, turn: impl Future<Output = ()>) {
+pub(super) async fn pause(pauses: &mut Backoff, turn: impl Future<Output = ()>) {
     tokio::select! {
         () = turn => {}
         () = sleep(pauses.next_delay()) => {}

@@ -48,6 +48,10 @@ impl Relay {
             Ask::Confirm { pulses, reach: Reach::Cluster } => {
                 self.edge.confirm_with(pulses, Haste::Merged).await.into()
             }
+            Ask::Past { query, seen } => self.edge.recall(&query, seen).await.into(),
+            ask @ (Ask::Identify(_) | Ask::Login { .. }) => {
+                self.edge.inquire(&ask).await.unwrap_or(Reply::NotLeader)
+            }
             // What only a leader can do is never asked of a relay.
             Ask::Propose { reach: Reach::Leader, .. }
             | Ask::Confirm { reach: Reach::Leader, .. }

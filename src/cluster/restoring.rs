@@ -9,7 +9,7 @@ use crate::lifecycle::chance;
 use crate::model::{Revision, limits};
 use crate::state::{BackupError, BackupReader, Command, Outcome, Refusal};
 
-use super::{Cluster, ProposeError};
+use super::{Cluster, ProposeError, Unwrapping};
 
 /// Why a backup was not restored. Only an outcome that is unknown may have changed anything.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +39,7 @@ pub struct Restored {
 pub struct Restoring {
     cluster: Cluster,
     id: u128,
+    unwrapping: Unwrapping,
     gathered: BytesMut,
     offset: u64,
 }
@@ -46,14 +47,19 @@ pub struct Restoring {
 impl Cluster {
     /// Begins to restore a backup over everything; through a server only.
     pub fn begin_restore(&self) -> Restoring {
-        let gathered = BytesMut::new();
-        Restoring { cluster: self.clone(), id: chance::random(), gathered, offset: 0 }
+        let (unwrapping, gathered) = (Unwrapping::default(), BytesMut::new());
+        Restoring { cluster: self.clone(), id: chance::random(), unwrapping, gathered, offset: 0 }
     }
 }
 
 impl Restoring {
-    /// Takes the next bytes of the file.
-    pub async fn push(&mut self, mut bytes: &[u8]) -> Result<(), RestoreError> {
+    /// Takes the next bytes of the file: a backup, or one that etcd's client has saved.
+    pub async fn push(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        let bytes = self.unwrapping.push(bytes);
+        self.gather(&bytes).await
+    }
+
+    async fn gather(&mut self, mut bytes: &[u8]) -> Result<(), RestoreError> {
         while !bytes.is_empty() {
             let room = limits::BACKUP_PIECE - self.gathered.len();
             let (now, rest) = bytes.split_at(bytes.len().min(room));
@@ -76,6 +82,8 @@ impl Restoring {
     }
 
     async fn commit(&mut self) -> Result<Restored, RestoreError> {
+        let last = std::mem::take(&mut self.unwrapping).finish()?;
+        self.gather(&last).await?;
         self.stage().await?;
         let command = Command::Restore { id: self.id, lineage: chance::random() };
         match self.cluster.propose(command).await? {

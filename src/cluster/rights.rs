@@ -1,5 +1,6 @@
 //! Decides what each kind of agent may ask of another. Pure: the one table of who may do what.
 
+use crate::access::Caller;
 use crate::model::{NodeId, Role};
 use crate::net::peer::{Peer, Purpose};
 use crate::state::Command;
@@ -82,6 +83,11 @@ pub(super) fn may_ask(caller: Option<Peer>, purpose: Purpose, ask: &Ask) -> Resu
                 _ => no("the heartbeat of another agent"),
             }
         }
+        // Whoever follows is told every key anyhow.
+        (Purpose::Door, Ask::Past { .. }) if kind.is_member() => Ok(()),
+        (_, Ask::Past { .. }) => no("the past"),
+        (Purpose::Door, Ask::Identify(_) | Ask::Login { .. }) if kind.is_member() => Ok(()),
+        (_, Ask::Identify(_) | Ask::Login { .. }) => no("asking about users"),
         (_, Ask::Who(_)) => no("asking who is there"),
         (_, Ask::Join(_)) => no("joining here"),
         (_, Ask::Renew { .. }) => no("a new certificate"),
@@ -116,8 +122,11 @@ fn may_beat(peer: Peer, pulse: Pulse) -> bool {
 /// Who may have a command proposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Right {
-    /// What applications and their agents do.
+    /// What agents register for applications.
     Members,
+    /// What is done for somebody, who is judged when it is applied. Servers alone are believed
+    /// when they say who that is, or that it is done for nobody but the cluster itself.
+    Somebody,
     /// What an agent says of itself; a server says it of everybody.
     Oneself(NodeId),
     /// What operators do, at a server.
@@ -128,6 +137,7 @@ enum Right {
 
 fn right(command: &Command) -> Right {
     match command {
+        Command::Catalog(_) => Right::Members,
         Command::Put(_)
         | Command::DeleteRange(_)
         | Command::Kv(_)
@@ -135,7 +145,9 @@ fn right(command: &Command) -> Right {
         | Command::Compact(_)
         | Command::LeaseGrant { .. }
         | Command::LeaseRevoke(_)
-        | Command::Catalog(_) => Right::Members,
+        | Command::Account(_) => Right::Somebody,
+        // Decided by what is inside.
+        Command::For(_) => Right::Leader,
         Command::Contact { id, .. } => Right::Oneself(*id),
         Command::Admit(_)
         | Command::Retire(_)
@@ -145,21 +157,39 @@ fn right(command: &Command) -> Right {
         | Command::TokenRetire(_)
         | Command::Stage { .. }
         | Command::Unstage(_)
-        | Command::Restore { .. } => Right::Servers,
+        | Command::Restore { .. }
+        | Command::Alarm { .. } => Right::Servers,
         Command::Found(_)
         | Command::LeaseExpire { .. }
         | Command::Silent { .. }
         | Command::Reap { .. }
         | Command::Forget { .. }
         | Command::Recover { .. }
-        | Command::Checkpoint => Right::Leader,
+        | Command::Checkpoint
+        | Command::Relieve => Right::Leader,
+    }
+}
+
+/// Whether an agent that is no server may say this in its own name.
+pub(super) fn is_own(command: &Command) -> bool {
+    match command {
+        Command::For(_) => true,
+        command => right(command) != Right::Somebody,
     }
 }
 
 fn may_propose(caller: Option<Peer>, command: &Command) -> Result<(), String> {
     let kind = Kind::of(caller);
-    let may = match right(command) {
+    let (inner, vouched) = match command {
+        Command::For(wish) => {
+            let unproved = matches!(wish.caller, Caller::Nobody | Caller::Bearer(_));
+            (&wish.command, unproved || kind == Kind::Server)
+        }
+        command => (command, kind == Kind::Server),
+    };
+    let may = match right(inner) {
         Right::Members => kind.is_member(),
+        Right::Somebody => kind.is_member() && vouched,
         // A relay passes on what its followers say of themselves.
         Right::Oneself(id) => match kind {
             Kind::Server | Kind::Relay => true,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
 
 use crate::identity::Admitted;
 use crate::lifecycle::Life;
@@ -18,16 +19,18 @@ use crate::replica::Replica;
 use crate::state::Command;
 use crate::telemetry::Metrics;
 
-use super::asks::{self, Ask, Confirmed, Introduction, Pulse, Reach, Reply, Unconfirmed};
+use super::asks::{self, Ask, Confirmed, Introduction, Pulse, Reach, Reply, Secret, Unconfirmed};
 use super::carrier;
 use super::compare;
 use super::confirms::{Confirms, Haste};
 use super::duties::Duties;
 use super::follow;
+use super::logins::Logins;
+use super::past;
 use super::patience::{self, Attempt, Way};
 use super::registrar::is_there;
 use super::roster::Roster;
-use super::{ProposeError, RaftRole, Standing};
+use super::{ProposeError, RaftRole, Seat, Standing};
 
 /// How long the leader may take over a proposal that was forwarded to it: longer than it lets the
 /// log take.
@@ -48,6 +51,7 @@ pub(super) struct Server {
     pub roster: Arc<Roster>,
     pub links: Links,
     pub duties: Duties,
+    pub logins: Arc<Logins>,
     /// Who this agent says it is; the cluster and the id are filled in.
     introduction: Introduction,
     /// When each server last sent a message of Raft.
@@ -73,12 +77,13 @@ pub(super) struct Parts {
     pub roster: Arc<Roster>,
     pub links: Links,
     pub introduction: Introduction,
+    pub logins: Arc<Logins>,
     pub metrics: Metrics,
 }
 
 impl Server {
     pub fn start(parts: Parts, life: &Life) -> Arc<Server> {
-        let Parts { me, raft, replica, roster, links, mut introduction, metrics } = parts;
+        let Parts { me, raft, replica, roster, links, mut introduction, logins, metrics } = parts;
         introduction.cluster = me.cluster;
         introduction.id = me.node;
         let duties = Duties::new(raft.clone(), replica.clone(), &metrics);
@@ -90,6 +95,7 @@ impl Server {
             roster,
             links,
             duties,
+            logins,
             introduction,
             heard,
             confirms,
@@ -198,6 +204,8 @@ impl Server {
                 }
             }
             Ask::Propose { command, reach: Reach::Cluster } => {
+                // Before it goes anywhere: no token enters the log.
+                let command = self.logins.resolve(command);
                 match patience::propose(self, &command).await {
                     Ok((outcome, index)) => Reply::Proposed { outcome, index },
                     Err(error) => Reply::Failed(error),
@@ -215,6 +223,12 @@ impl Server {
             // Who asks from outside asks again by itself.
             Ask::Confirm { pulses, reach: Reach::Cluster } => {
                 self.confirm_with(pulses, Haste::Merged).await.into()
+            }
+            Ask::Past { query, seen } => past::recall(&self.replica, &query, seen).await.into(),
+            Ask::Identify(token) => Reply::Identified(self.logins.look_at(&token.0)),
+            Ask::Login { name, password } => {
+                let done = self.login(&name, password.0).await;
+                Reply::LoggedIn(done.map(|token| Secret(Zeroizing::new(token))))
             }
             Ask::Probe(id) => Reply::There(is_there(self, id).await),
             Ask::Join(_) | Ask::Renew { .. } => {
@@ -320,6 +334,10 @@ impl Server {
         self.raft.status().borrow().synced && self.replica.snapshot().is_founded()
     }
 
+    pub fn seat(&self) -> Seat {
+        Seat { id: self.me.node, term: self.raft.status().borrow().term }
+    }
+
     pub fn standing(&self) -> Standing {
         let status = self.raft.status().borrow().clone();
         let heard = self.heard_of_leader(&status);
@@ -341,6 +359,7 @@ impl Server {
             leader,
             leader_addr,
             term: status.term,
+            committed: status.committed.map_or(0, |committed| committed.index),
             voters: status.voters.clone(),
             synced: self.is_synced(),
             last_contact: heard.unwrap_or_else(|| self.since.elapsed()),

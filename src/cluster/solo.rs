@@ -9,6 +9,7 @@ use crate::state::{Admission, Command, Founding, Outcome, Part, Proposal, Settin
 use crate::telemetry::Metrics;
 
 use super::asks::Pulse;
+use super::logins::Logins;
 use super::threshold::Threshold;
 use super::{Alive, Cluster, Config, Door, RaftRole, Standing};
 
@@ -44,6 +45,7 @@ impl Solo {
             leader: Some(NodeId(1)),
             leader_addr: Some(([127, 0, 0, 1], 8300).into()),
             term: 1,
+            committed: 0,
             voters: vec![NodeId(1)],
             synced: true,
             last_contact: Duration::ZERO,
@@ -77,6 +79,7 @@ impl Cluster {
         let config = Config::new(name.clone(), None);
         let threshold = Threshold::new(&config, &Metrics::default());
         threshold.open(Door::Solo(Arc::new(solo)));
-        Cluster { name, replica, threshold: Arc::new(threshold), badge: None }
+        let logins = Arc::new(Logins::new(None));
+        Cluster { name, replica, threshold: Arc::new(threshold), badge: None, logins }
     }
 }

@@ -16,6 +16,14 @@ pub enum RaftRole {
     Learner,
 }
 
+/// The little of it that every answer of etcd's API carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    /// 0 until admitted.
+    pub id: NodeId,
+    pub term: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// 0 until admitted.
@@ -26,6 +34,8 @@ pub struct Standing {
     pub leader: Option<NodeId>,
     pub leader_addr: Option<SocketAddr>,
     pub term: u64,
+    /// The newest entry of the log that is known to be committed; 0 where that is not known.
+    pub committed: u64,
     /// Servers that vote, as far as this agent knows.
     pub voters: Vec<NodeId>,
     /// The state has been received once, and replay has reached what was committed.

@@ -25,6 +25,7 @@ use super::follow::{Follower, Me};
 use super::founding::{Candidate, Decision, Met, decide};
 use super::joining::ask_in;
 use super::ledger::Ledger;
+use super::logins::Logins;
 use super::papers::Papers;
 use super::patience;
 use super::readmission::Readmission;
@@ -46,11 +47,13 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
     let badge = Badge::load(&config, replica.clone())?;
     let guard = Guard::new(badge.clone());
     let links = Links::new(&life.tasks, &closing, config.seams.fabric.clone(), &guard);
+    let logins = Arc::new(Logins::new(Some(badge.clone())));
     let cluster = Cluster {
         name: config.name.clone(),
         replica: replica.clone(),
         threshold: threshold.clone(),
         badge: Some(badge.clone()),
+        logins: logins.clone(),
     };
     let renewal = Renewal {
         badge: badge.clone(),
@@ -78,6 +81,7 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
         metrics: metrics.clone(),
         replica,
         threshold,
+        logins,
         listening: closing.child(),
         closing,
     };
@@ -100,6 +104,7 @@ struct Arrival {
     desk: Arc<Desk>,
     replica: Replica,
     threshold: Arc<Threshold>,
+    logins: Arc<Logins>,
     /// Begins when the server's Raft has ended: its connections are needed until then.
     closing: Shutdown,
     /// Ends what listens for other agents alone: an edge has nothing to offer them.
@@ -339,6 +344,7 @@ impl Arrival {
             roster,
             links: self.links.clone(),
             introduction: self.desk.introduction(),
+            logins: self.logins.clone(),
             metrics: self.metrics.clone(),
         };
         let server = Server::start(parts, &self.life);

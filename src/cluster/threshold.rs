@@ -21,6 +21,13 @@ pub(super) struct Threshold {
 
 impl Threshold {
     pub fn new(config: &Config, metrics: &Metrics) -> Threshold {
+        let failures = metrics.register(
+            "cluster_proposal_failures",
+            "Commands proposed by this agent that have no known outcome",
+            Counter::default(),
+        );
+        let known = "etcd_server_proposals_failed";
+        metrics.register_known(known, "The same, as etcd calls it", failures.clone());
         Threshold {
             door: OnceLock::new(),
             hoped: if config.may_serve() { Role::Server } else { config.follows_as() },
@@ -30,11 +37,7 @@ impl Threshold {
                 "Commands proposed by this agent",
                 Counter::default(),
             ),
-            failures: metrics.register(
-                "cluster_proposal_failures",
-                "Commands proposed by this agent that have no known outcome",
-                Counter::default(),
-            ),
+            failures,
         }
     }
 
@@ -64,6 +67,7 @@ impl Threshold {
             leader: None,
             leader_addr: None,
             term: 0,
+            committed: 0,
             voters: Vec::new(),
             synced: false,
             last_contact: self.since.elapsed().max(Duration::from_millis(1)),

@@ -7,16 +7,18 @@ use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, LOCATION};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
+use crate::access::{Area, Need};
+use crate::cluster::{Asker, Consistency, Credential};
 use crate::model::limits;
-use crate::net::http::{BodyError, collect};
-use crate::state::{Command, Outcome};
+use crate::net::http::{BodyError, collect, path, token};
+use crate::state::{self, Command, Outcome};
 
 use super::error::{Failure, plain};
 use super::params::{self, Options, Params};
 use super::routes::{self, Endpoint, Found, Route};
-use super::{Front, agent, answer, catalog, health, identity, kv, maintenance, path, status};
+use super::{Front, agent, answer, catalog, health, identity, kv, maintenance, status};
 
 pub type Answer = Result<Response<Body>, Failure>;
 
@@ -30,6 +32,8 @@ pub struct Call<'a> {
     pub query: Option<&'a str>,
     pub params: Params<'a>,
     pub cache_control: Option<&'a str>,
+    /// Who asks.
+    pub asker: Asker,
 }
 
 impl Call<'_> {
@@ -54,9 +58,14 @@ impl Call<'_> {
         if self.rest.is_empty() { Err(Failure::bad(missing)) } else { Ok(self.name()) }
     }
 
-    /// Has a command applied.
+    /// Whether who asks may do that, as this state knows it.
+    pub fn may(&self, state: &state::State, need: Need<'_>) -> Result<(), Failure> {
+        Ok(state.judge(&self.asker.caller, need)?)
+    }
+
+    /// Has a command applied, for who asks.
     pub async fn propose(&self, command: Command) -> Result<Outcome, Failure> {
-        match self.front.cluster.propose(command).await? {
+        match self.front.cluster.propose_for(&self.asker, command).await? {
             Outcome::Refused(refusal) => Err(refusal.into()),
             outcome => Ok(outcome),
         }
@@ -109,8 +118,30 @@ async fn enter(
     let query = parts.uri.query();
     let params = Params::parse(query).map_err(|_| Failure::internal(""))?;
     let cache_control = parts.headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
-    let call = Call { front, method: &parts.method, rest, query, params, cache_control };
+    let asker = asker(front, route.area, &params, &parts.headers).await?;
+    let call = Call { front, method: &parts.method, rest, query, params, cache_control, asker };
     dispatch(route.endpoint, call, body).await
+}
+
+/// Who asks for something of that area. What keys it touches is judged where they are read.
+async fn asker(
+    front: &Front,
+    area: Area,
+    params: &Params<'_>,
+    headers: &HeaderMap,
+) -> Result<Asker, Failure> {
+    if matches!(area, Area::Open | Area::Catalog) {
+        // Whatever token is shown: users and roles have no say in it.
+        return Ok(Asker::nobody());
+    }
+    let shown = params.get("token").filter(|shown| !shown.is_empty()).or_else(|| token(headers));
+    let credential = shown.map_or(Credential::Nothing, |shown| Credential::Token(shown.into()));
+    let asker = front.cluster.asker(&credential).await?;
+    if area == Area::Operator {
+        let state = front.cluster.read(Consistency::Local).await?;
+        state.judge(&asker.caller, Need::Root)?;
+    }
+    Ok(asker)
 }
 
 async fn dispatch(endpoint: Endpoint, call: Call<'_>, body: Body) -> Answer {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode};
 
+use crate::access::Denied;
 use crate::cluster::{ProposeError, ReadError};
 use crate::net::http::BodyError;
 use crate::presence::PresenceError;
@@ -100,8 +101,19 @@ impl From<Refusal> for Failure {
             Refusal::NoInstanceForCheck { id, check, .. } => {
                 Failure::internal(format!("Unknown service ID '{id}' for check ID '{check}'"))
             }
+            Refusal::Denied(denied) => denied.into(),
             other => Failure::internal(other.to_string()),
         }
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Failure {
+        let text = match denied {
+            Denied::Nobody | Denied::Permission => "Permission denied",
+            Denied::Token => "ACL not found",
+        };
+        Failure::new(StatusCode::FORBIDDEN, text)
     }
 }
 

@@ -6,19 +6,20 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
+use crate::access::Need;
 use crate::model::Revision;
-use crate::net::http::BodyError;
+use crate::net::http::{BodyError, path};
 use crate::replica::Topic;
-use crate::state::{Command, Key, KvCommand, Outcome, State};
+use crate::state::{Command, Key, KeyRange, KvCommand, Outcome, State};
 
 use super::answer;
 use super::blocking::{self, Class, Mark, View};
 use super::call::{Answer, Call, moved, whole};
 use super::error::Failure;
+use super::json;
 use super::params::{self, Options};
 use super::routes;
 use super::rows::KeyJson;
-use super::{json, path};
 
 pub async fn answer(call: Call<'_>, body: Body) -> Answer {
     match *call.method {
@@ -49,7 +50,11 @@ async fn one(call: &Call<'_>, options: &Options, key: Key) -> Answer {
         index: index(state.key_index(&key)),
         found: state.key(&key).is_some(),
     };
+    let range = KeyRange::one(key.clone());
+    // Nobody waits for what it may not see, and rights may be withdrawn while it waits.
+    call.may(&call.front.cluster.snapshot(), Need::Read(&range))?;
     let view = blocking::read(call.front, Class::Keys, options, topics, mark).await?;
+    call.may(&view.state, Need::Read(&range))?;
     let Some(row) = view.state.key(&key) else {
         return Ok(nothing(call, options, &key, &view));
     };
@@ -86,7 +91,10 @@ async fn prefix(call: &Call<'_>, options: &Options, prefix: Key, lists: bool) ->
         index: index(state.prefix_index(&prefix)),
         found: state.keys_with_prefix(&prefix).next().is_some(),
     };
+    let range = KeyRange::prefix(&prefix);
+    call.may(&call.front.cluster.snapshot(), Need::Read(&range))?;
     let view = blocking::read(call.front, Class::Keys, options, topics, mark).await?;
+    call.may(&view.state, Need::Read(&range))?;
     let mut omitted = 0;
     let body = if lists {
         names(call, &view.state, &prefix, &mut omitted)

@@ -16,7 +16,6 @@ mod json;
 mod kv;
 mod maintenance;
 mod params;
-mod path;
 mod routes;
 mod rows;
 mod status;

@@ -7,7 +7,7 @@ use crate::model::limits;
 
 use super::duration;
 use super::error::Failure;
-use super::path::{self, BadEscape};
+use crate::net::http::path::{self, BadEscape};
 
 /// Name and value of every parameter in order; what is not UTF-8 is replaced.
 #[derive(Debug, Clone, Default)]

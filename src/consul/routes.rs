@@ -1,7 +1,8 @@
-//! Every path of the Consul API that is served, with its methods and its class for metrics.
+//! Every path of the Consul API that is served: its methods, its class for metrics, whom it is for.
 
 use http::Method;
 
+use crate::access::Area;
 use crate::model::Health;
 
 /// What a path asks for; what stands behind the path goes with it.
@@ -75,6 +76,7 @@ pub struct Route {
     pub methods: Methods,
     pub endpoint: Endpoint,
     pub class: &'static str,
+    pub area: Area,
 }
 
 const fn route(
@@ -82,52 +84,90 @@ const fn route(
     methods: Methods,
     endpoint: Endpoint,
     class: &'static str,
+    area: Area,
 ) -> Route {
-    Route { path, methods, endpoint, class }
+    Route { path, methods, endpoint, class, area }
 }
 
 /// The prefix of keys, whose paths follow rules of their own.
 pub const KV: &str = "/v1/kv/";
 
+use Area as A;
 use Endpoint as E;
 use Methods as M;
 
 /// Looked through in order: what is asked often stands first, longer paths before their prefixes.
 pub const ROUTES: &[Route] = &[
-    route("/v1/kv/", M::GetPutDelete, E::Kv, "kv"),
-    route("/v1/health/service/", M::Get, E::HealthService, "health"),
-    route("/v1/catalog/service/", M::Get, E::CatalogService, "catalog"),
-    route("/v1/catalog/services", M::Get, E::CatalogServices, "catalog"),
-    route("/v1/agent/check/pass/", M::Put, E::AgentCheckReport(Health::Passing), "agent"),
-    route("/v1/agent/check/warn/", M::Put, E::AgentCheckReport(Health::Warning), "agent"),
-    route("/v1/agent/check/fail/", M::Put, E::AgentCheckReport(Health::Critical), "agent"),
-    route("/v1/agent/check/update/", M::Put, E::AgentCheckUpdate, "agent"),
-    route("/v1/agent/check/register", M::Put, E::AgentCheckRegister, "agent"),
-    route("/v1/agent/check/deregister/", M::Put, E::AgentCheckDeregister, "agent"),
-    route("/v1/agent/service/register", M::Put, E::AgentRegister, "agent"),
-    route("/v1/agent/service/deregister/", M::Put, E::AgentDeregister, "agent"),
-    route("/v1/agent/service/maintenance/", M::Put, E::AgentServiceMaintenance, "agent"),
-    route("/v1/agent/maintenance", M::Put, E::AgentMaintenance, "agent"),
-    route("/v1/agent/service/", M::Get, E::AgentService, "agent"),
-    route("/v1/agent/services", M::Get, E::AgentServices, "agent"),
-    route("/v1/agent/checks", M::Get, E::AgentChecks, "agent"),
-    route("/v1/agent/self", M::Get, E::AgentSelf, "agent"),
-    route("/v1/agent/members", M::Get, E::AgentMembers, "agent"),
-    route("/v1/health/checks/", M::Get, E::HealthChecks, "health"),
-    route("/v1/health/node/", M::Get, E::HealthNode, "health"),
-    route("/v1/health/state/", M::Get, E::HealthState, "health"),
-    route("/v1/catalog/datacenters", M::Get, E::CatalogDatacenters, "catalog"),
-    route("/v1/catalog/nodes", M::Get, E::CatalogNodes, "catalog"),
-    route("/v1/catalog/node/", M::Get, E::CatalogNode, "catalog"),
-    route("/v1/catalog/node-services/", M::Get, E::CatalogNodeServices, "catalog"),
-    route("/v1/catalog/register", M::Put, E::CatalogRegister, "catalog"),
-    route("/v1/catalog/deregister", M::Put, E::CatalogDeregister, "catalog"),
-    route("/v1/catalog/connect/", M::Get, E::Mesh("Missing service name", "[]"), "mesh"),
-    route("/v1/health/connect/", M::Get, E::Mesh("Missing service name", "[]"), "mesh"),
-    route("/v1/health/ingress/", M::Get, E::Mesh("Missing service name", "[]"), "mesh"),
-    route("/v1/catalog/gateway-services/", M::Get, E::Mesh("Missing gateway name", "null"), "mesh"),
-    route("/v1/status/leader", M::Get, E::StatusLeader, "status"),
-    route("/v1/status/peers", M::Get, E::StatusPeers, "status"),
+    route("/v1/kv/", M::GetPutDelete, E::Kv, "kv", A::Keys),
+    route("/v1/health/service/", M::Get, E::HealthService, "health", A::Catalog),
+    route("/v1/catalog/service/", M::Get, E::CatalogService, "catalog", A::Catalog),
+    route("/v1/catalog/services", M::Get, E::CatalogServices, "catalog", A::Catalog),
+    route(
+        "/v1/agent/check/pass/",
+        M::Put,
+        E::AgentCheckReport(Health::Passing),
+        "agent",
+        A::Catalog,
+    ),
+    route(
+        "/v1/agent/check/warn/",
+        M::Put,
+        E::AgentCheckReport(Health::Warning),
+        "agent",
+        A::Catalog,
+    ),
+    route(
+        "/v1/agent/check/fail/",
+        M::Put,
+        E::AgentCheckReport(Health::Critical),
+        "agent",
+        A::Catalog,
+    ),
+    route("/v1/agent/check/update/", M::Put, E::AgentCheckUpdate, "agent", A::Catalog),
+    route("/v1/agent/check/register", M::Put, E::AgentCheckRegister, "agent", A::Catalog),
+    route("/v1/agent/check/deregister/", M::Put, E::AgentCheckDeregister, "agent", A::Catalog),
+    route("/v1/agent/service/register", M::Put, E::AgentRegister, "agent", A::Catalog),
+    route("/v1/agent/service/deregister/", M::Put, E::AgentDeregister, "agent", A::Catalog),
+    route(
+        "/v1/agent/service/maintenance/",
+        M::Put,
+        E::AgentServiceMaintenance,
+        "agent",
+        A::Catalog,
+    ),
+    route("/v1/agent/maintenance", M::Put, E::AgentMaintenance, "agent", A::Catalog),
+    route("/v1/agent/service/", M::Get, E::AgentService, "agent", A::Catalog),
+    route("/v1/agent/services", M::Get, E::AgentServices, "agent", A::Catalog),
+    route("/v1/agent/checks", M::Get, E::AgentChecks, "agent", A::Catalog),
+    route("/v1/agent/self", M::Get, E::AgentSelf, "agent", A::Catalog),
+    route("/v1/agent/members", M::Get, E::AgentMembers, "agent", A::Catalog),
+    route("/v1/health/checks/", M::Get, E::HealthChecks, "health", A::Catalog),
+    route("/v1/health/node/", M::Get, E::HealthNode, "health", A::Catalog),
+    route("/v1/health/state/", M::Get, E::HealthState, "health", A::Catalog),
+    route("/v1/catalog/datacenters", M::Get, E::CatalogDatacenters, "catalog", A::Catalog),
+    route("/v1/catalog/nodes", M::Get, E::CatalogNodes, "catalog", A::Catalog),
+    route("/v1/catalog/node/", M::Get, E::CatalogNode, "catalog", A::Catalog),
+    route("/v1/catalog/node-services/", M::Get, E::CatalogNodeServices, "catalog", A::Catalog),
+    route("/v1/catalog/register", M::Put, E::CatalogRegister, "catalog", A::Catalog),
+    route("/v1/catalog/deregister", M::Put, E::CatalogDeregister, "catalog", A::Catalog),
+    route(
+        "/v1/catalog/connect/",
+        M::Get,
+        E::Mesh("Missing service name", "[]"),
+        "mesh",
+        A::Catalog,
+    ),
+    route("/v1/health/connect/", M::Get, E::Mesh("Missing service name", "[]"), "mesh", A::Catalog),
+    route("/v1/health/ingress/", M::Get, E::Mesh("Missing service name", "[]"), "mesh", A::Catalog),
+    route(
+        "/v1/catalog/gateway-services/",
+        M::Get,
+        E::Mesh("Missing gateway name", "null"),
+        "mesh",
+        A::Catalog,
+    ),
+    route("/v1/status/leader", M::Get, E::StatusLeader, "status", A::Open),
+    route("/v1/status/peers", M::Get, E::StatusPeers, "status", A::Open),
 ];
 
 /// Where a decoded path leads.

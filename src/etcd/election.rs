@@ -1,17 +1,16 @@
 //! etcd's Election service.
 
-use std::sync::Arc;
-
 use futures::stream::{self, BoxStream, StreamExt as _};
 
+use crate::access::Need;
 use crate::cluster::Consistency;
 use crate::model::{LeaseId, Revision};
 use crate::replica::Topic;
-use crate::state::{Command, Key, Outcome, Txn};
+use crate::state::{Command, Key, KeyRange, Outcome, Txn};
 
-use super::Front;
 use super::error::{Code, Failure};
-use super::kv::{header, header_now, key_value, propose, range_of, unexpected};
+use super::gate::Visit;
+use super::kv::{header, header_at, header_now, key_value, propose, range_of, unexpected};
 use super::proto::{
     CampaignRequest, CampaignResponse, LeaderKey, LeaderRequest, LeaderResponse, ProclaimRequest,
     ProclaimResponse, ResignRequest, ResignResponse,
@@ -20,24 +19,26 @@ use super::queue::{self, below, created_at, first, granted, leave, queue, withou
 
 /// Returns once the caller leads.
 pub(super) async fn campaign(
-    front: &Arc<Front>,
+    visit: Visit,
     request: CampaignRequest,
 ) -> Result<CampaignResponse, Failure> {
-    let turn = queue(front, &request.name, request.lease, &request.value).await;
+    let turn = queue(&visit, &request.name, request.lease, &request.value).await;
     let turn = turn.map_err(without_code)?;
     let (name, rev) = (request.name, turn.created);
     let leader = LeaderKey { name, key: turn.key, rev, lease: turn.lease.0 };
-    Ok(CampaignResponse { header: Some(header_now(front)), leader: Some(leader) })
+    // However long it has waited, the answer stands where it began to.
+    let header = header_at(&visit.front, &visit.front.cluster.snapshot(), turn.entered);
+    Ok(CampaignResponse { header: Some(header), leader: Some(leader) })
 }
 
 /// Another value for who still leads. Without a lease the key moves to a new one.
 pub(super) async fn proclaim(
-    front: &Front,
+    visit: Visit,
     request: ProclaimRequest,
 ) -> Result<ProclaimResponse, Failure> {
     let leader = known(request.leader)?;
     let lease = match leader.lease {
-        0 => granted(front).await.map_err(without_code)?,
+        0 => granted(&visit).await.map_err(without_code)?,
         lease => LeaseId(lease),
     };
     let txn = Txn {
@@ -45,9 +46,9 @@ pub(super) async fn proclaim(
         success: vec![queue::put(&leader.key, &request.value, lease)],
         failure: Vec::new(),
     };
-    match propose(front, Command::Txn(txn)).await.map_err(without_code)? {
+    match propose(&visit, Command::Txn(txn)).await.map_err(without_code)? {
         Outcome::Txn { done, .. } if done.succeeded => {
-            Ok(ProclaimResponse { header: Some(header_now(front)) })
+            Ok(ProclaimResponse { header: Some(header_now(&visit.front)) })
         }
         Outcome::Txn { .. } => Err(Failure::new(Code::Unknown, "election: not leader")),
         other => Err(unexpected(&other)),
@@ -55,26 +56,27 @@ pub(super) async fn proclaim(
 }
 
 pub(super) async fn leader(
-    front: &Front,
+    visit: Visit,
     request: LeaderRequest,
 ) -> Result<LeaderResponse, Failure> {
-    let state = front.cluster.read(Consistency::Linearizable).await?;
+    let state = visit.front.cluster.read(Consistency::Linearizable).await?;
     let below = below(&request.name);
+    visit.may(&state, Need::Read(&KeyRange::prefix(&below))).map_err(without_code)?;
     let Some((key, row)) = first(&state, &below) else {
         return Err(Failure::new(Code::Unknown, "election: no leader"));
     };
-    let header = Some(header(front, &state));
+    let header = Some(header(&visit.front, &state));
     Ok(LeaderResponse { header, kv: Some(key_value(key, row, false)) })
 }
 
 /// Who leads no more is answered like who has resigned.
 pub(super) async fn resign(
-    front: &Front,
+    visit: Visit,
     request: ResignRequest,
 ) -> Result<ResignResponse, Failure> {
     let leader = known(request.leader)?;
-    propose(front, leave(&leader.key, leader.rev)).await.map_err(without_code)?;
-    Ok(ResignResponse { header: Some(header_now(front)) })
+    propose(&visit, leave(&leader.key, leader.rev)).await.map_err(without_code)?;
+    Ok(ResignResponse { header: Some(header_now(&visit.front)) })
 }
 
 fn known(leader: Option<LeaderKey>) -> Result<LeaderKey, Failure> {
@@ -86,28 +88,34 @@ fn known(leader: Option<LeaderKey>) -> Result<LeaderKey, Failure> {
 
 /// Who leads, and what it says, now and after every change; some that pass quickly may be left out.
 pub(super) fn observe(
-    front: Arc<Front>,
+    visit: Visit,
     request: LeaderRequest,
 ) -> BoxStream<'static, Result<LeaderResponse, Failure>> {
     let below = below(&request.name);
-    let watch = front.cluster.watch([Topic::Prefix(below.clone())]);
+    let watch = visit.front.cluster.watch([Topic::Prefix(below.clone())]);
     let told: Option<(Key, Revision)> = None;
-    let begin = (front, below, watch, told);
-    let leaders = stream::unfold(begin, |(front, below, mut watch, told)| async move {
+    let begin = Some((visit, below, watch, told));
+    let leaders = stream::unfold(begin, |rest| async move {
+        let (visit, below, mut watch, told) = rest?;
         loop {
-            let state = front.cluster.snapshot();
+            let state = visit.front.cluster.snapshot();
+            // Rights may be withdrawn while it goes on.
+            if let Err(denied) = visit.may(&state, Need::Read(&KeyRange::prefix(&below))) {
+                return Some((Err(without_code(denied)), None));
+            }
             let leader = first(&state, &below).filter(|(key, row)| {
                 told.as_ref().is_none_or(|(was, at)| was != *key || *at != row.modified)
             });
             if let Some((key, row)) = leader {
-                let header = Some(header(&front, &state));
+                let header = Some(header(&visit.front, &state));
                 let kv = Some(key_value(key, row, false));
                 let told = Some((key.clone(), row.modified));
-                return Some((Ok(LeaderResponse { header, kv }), (front, below, watch, told)));
+                let rest = Some((visit, below, watch, told));
+                return Some((Ok(LeaderResponse { header, kv }), rest));
             }
             tokio::select! {
                 () = watch.changed() => {}
-                () = front.life.shutdown.begun() => return None,
+                () = visit.front.life.shutdown.begun() => return None,
             }
         }
     });

@@ -2,7 +2,8 @@
 
 use prost::Message;
 use serde::de::DeserializeOwned;
-use serde_json::{Deserializer, Value};
+use serde_json::value::RawValue;
+use serde_json::{Deserializer, Map, Value};
 
 use crate::model::limits;
 
@@ -21,13 +22,8 @@ pub(super) fn read<M: Message + DeserializeOwned + Default>(body: &[u8]) -> Resu
 
 /// The messages of a body, one after the other, up to the first that is none.
 pub(super) fn each<M: DeserializeOwned>(body: &[u8]) -> Vec<M> {
-    let values = Deserializer::from_slice(body).into_iter::<Value>();
-    let messages = values.map_while(|value| {
-        let mut value = value.ok()?;
-        plain(&mut value);
-        M::deserialize(value).ok()
-    });
-    messages.collect()
+    let values = Deserializer::from_slice(body).into_iter::<&RawValue>();
+    values.map_while(|value| first(value.ok()?.get().as_bytes()).ok()).collect()
 }
 
 /// What is written as etcd writes it is read as it stands; what is not, once more in other words.
@@ -83,6 +79,7 @@ fn plain(value: &mut Value) {
     let number = match value {
         Value::Object(fields) => {
             fields.retain(|_, value| !value.is_null());
+            unknown_numbers(fields);
             return fields.values_mut().for_each(plain);
         }
         Value::Array(items) => return items.iter_mut().for_each(plain),
@@ -92,6 +89,23 @@ fn plain(value: &mut Value) {
     };
     if let Some(whole) = number.and_then(whole) {
         *value = whole.into();
+    }
+}
+
+/// Choices by numbers that stand for none. An order like that is none, and a comparison with such
+/// a result holds always, as that with a version above -1 does.
+fn unknown_numbers(fields: &mut Map<String, Value>) {
+    let unknown = |value: &Value, most| value.as_i64().is_some_and(|n| !(0..=most).contains(&n));
+    fields.retain(|name, value| {
+        !(["sort_order", "sortOrder"].contains(&name.as_str()) && unknown(value, 2))
+    });
+    if fields.get("result").is_some_and(|result| unknown(result, 3)) {
+        fields.retain(|name, _| ["key", "range_end", "rangeEnd"].contains(&name.as_str()));
+        let holds = [("target", "VERSION"), ("result", "GREATER"), ("version", "-1")];
+        fields.extend(holds.map(|(name, value)| (name.to_owned(), value.into())));
+    }
+    if let Some(Value::Array(filters)) = fields.get_mut("filters") {
+        filters.retain(|filter| !unknown(filter, 1));
     }
 }
 

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use prost::Message as _;
 
+use crate::access::Need;
 use crate::cluster::Consistency;
 use crate::model::{LeaseId, Revision, limits};
 use crate::state::{
-    Command, DeleteRange, Key, KeyRange, KeyRow, Outcome, Put, RangeQuery, RangeResult, SortBy,
-    State,
+    Command, DeleteRange, Key, KeyRange, KeyRow, Outcome, Put, RangeError, RangeQuery, RangeResult,
+    Refusal, SortBy, State,
 };
 
 use super::error::{Code, Failure};
+use super::gate::Visit;
 use super::proto::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, KeyValue,
     PutRequest, PutResponse, RangeRequest, RangeResponse, ResponseHeader, TxnRequest, TxnResponse,
 };
-use super::{Front, txn};
+use super::{Front, past, txn};
 
 /// What etcd's log puts around a request.
 const ENVELOPE: usize = 18;
@@ -28,10 +30,10 @@ pub(super) fn header(front: &Front, state: &State) -> ResponseHeader {
 
 /// The same of another revision than the state's.
 pub(super) fn header_at(front: &Front, state: &State, revision: Revision) -> ResponseHeader {
-    let standing = front.cluster.standing();
+    let seat = front.cluster.seat();
     // etcd's ids have 64 bits; ours are drawn at random, so any 64 of them are as good.
     let cluster_id = state.identity().cluster as u64;
-    let (member_id, raft_term) = (standing.id.0, standing.term);
+    let (member_id, raft_term) = (seat.id.0, seat.term);
     ResponseHeader { cluster_id, member_id, revision, raft_term }
 }
 
@@ -71,12 +73,13 @@ pub(super) fn query(request: &RangeRequest) -> Result<RangeQuery, Failure> {
         4 => SortBy::Value,
         _ => return Err(Failure::invalid("etcdserver: invalid sort option")),
     };
+    // In an order that is not known nothing is sorted, whatever by.
+    let known = (0..=2).contains(&request.sort_order);
     Ok(RangeQuery {
         range: range_of(&request.key, &request.range_end)?,
         limit: request.limit,
         revision: request.revision,
-        sort_by,
-        // Orders that are not known are none.
+        sort_by: if known { sort_by } else { SortBy::Key },
         descending: request.sort_order == 2,
         count_only: request.count_only,
         min_modified: request.min_mod_revision,
@@ -135,16 +138,20 @@ pub(super) fn too_long(len: u64) -> Failure {
 }
 
 /// Everything that was acknowledged, or what this agent has where the caller says `serializable`.
-async fn read(front: &Front, serializable: bool) -> Result<Arc<State>, Failure> {
+async fn read(visit: &Visit, serializable: bool) -> Result<Arc<State>, Failure> {
     let how = if serializable { Consistency::Local } else { Consistency::Linearizable };
-    Ok(front.cluster.read(how).await?)
+    Ok(visit.front.cluster.read(how).await?)
 }
 
-pub(super) async fn range(front: &Front, request: RangeRequest) -> Result<RangeResponse, Failure> {
+pub(super) async fn range(visit: Visit, request: RangeRequest) -> Result<RangeResponse, Failure> {
     let query = query(&request)?;
-    let state = read(front, request.serializable).await?;
-    let result = state.range(&query)?;
-    let header = header(front, &state);
+    let state = read(&visit, request.serializable).await?;
+    visit.may(&state, Need::Read(&query.range))?;
+    let result = match state.range(&query) {
+        Err(RangeError::NoHistory) => past::range(&visit.front, &query).await?,
+        result => result?,
+    };
+    let header = header(&visit.front, &state);
     Ok(ranged(&result, request.keys_only, header))
 }
 
@@ -162,19 +169,19 @@ pub(super) fn ranged(
 }
 
 /// Has the leader apply a command; a refusal is a failure.
-pub(super) async fn propose(front: &Front, command: Command) -> Result<Outcome, Failure> {
-    match front.cluster.propose(command).await? {
+pub(super) async fn propose(visit: &Visit, command: Command) -> Result<Outcome, Failure> {
+    match visit.front.cluster.propose_for(&visit.asker, command).await? {
         Outcome::Refused(refusal) => Err(refusal.into()),
         outcome => Ok(outcome),
     }
 }
 
-pub(super) async fn put(front: &Front, request: PutRequest) -> Result<PutResponse, Failure> {
+pub(super) async fn put(visit: Visit, request: PutRequest) -> Result<PutResponse, Failure> {
     let put = put_of(&request)?;
-    fits(front, request.encoded_len())?;
-    match propose(front, Command::Put(put)).await? {
+    fits(&visit.front, request.encoded_len())?;
+    match propose(&visit, Command::Put(put)).await? {
         Outcome::Put { prev, revision } => Ok(PutResponse {
-            header: Some(header_at(front, &front.cluster.snapshot(), revision)),
+            header: Some(header_at(&visit.front, &visit.front.cluster.snapshot(), revision)),
             prev_kv: prev.map(|row| key_value(&request.key, &row, false)),
         }),
         other => Err(unexpected(&other)),
@@ -182,12 +189,12 @@ pub(super) async fn put(front: &Front, request: PutRequest) -> Result<PutRespons
 }
 
 pub(super) async fn delete_range(
-    front: &Front,
+    visit: Visit,
     request: DeleteRangeRequest,
 ) -> Result<DeleteRangeResponse, Failure> {
-    match propose(front, Command::DeleteRange(deletion_of(&request)?)).await? {
+    match propose(&visit, Command::DeleteRange(deletion_of(&request)?)).await? {
         Outcome::Deleted { count: deleted, prev, revision } => Ok(DeleteRangeResponse {
-            header: Some(header_at(front, &front.cluster.snapshot(), revision)),
+            header: Some(header_at(&visit.front, &visit.front.cluster.snapshot(), revision)),
             deleted: count(deleted),
             prev_kvs: key_values(&prev, false),
         }),
@@ -196,32 +203,35 @@ pub(super) async fn delete_range(
 }
 
 /// One that writes nothing is read like a range: stale only if all of its ranges may be.
-pub(super) async fn txn(front: &Front, request: TxnRequest) -> Result<TxnResponse, Failure> {
-    let asked = txn::checked(&request)?;
-    fits(front, request.encoded_len())?;
+pub(super) async fn txn(visit: Visit, request: TxnRequest) -> Result<TxnResponse, Failure> {
+    let asked = txn::checked(&request, visit.front.config.txn_ops)?;
+    fits(&visit.front, request.encoded_len())?;
     let (done, state, revision) = if asked.is_read_only() {
-        let state = read(front, txn::is_serializable(&request)).await?;
-        let done = state.read_txn(&asked).map_err(Failure::from)?;
+        let state = read(&visit, txn::is_serializable(&request)).await?;
+        state.permits_reading(&visit.asker.caller, &asked)?;
+        let done = match state.read_txn(&asked) {
+            Err(Refusal::NoHistory) => past::txn(&visit.front, asked).await?,
+            done => done.map_err(Failure::from)?,
+        };
         let revision = state.revision();
         (done, state, revision)
     } else {
-        match propose(front, Command::Txn(asked)).await? {
-            Outcome::Txn { done, revision } => (done, front.cluster.snapshot(), revision),
+        match propose(&visit, Command::Txn(asked)).await? {
+            Outcome::Txn { done, revision } => (done, visit.front.cluster.snapshot(), revision),
             other => return Err(unexpected(&other)),
         }
     };
-    let header = header_at(front, &state, revision);
+    let header = header_at(&visit.front, &state, revision);
     Ok(txn::answered(&request, done, header))
 }
 
 /// History below the revision goes at once, whether the caller says `physical` or not.
 pub(super) async fn compact(
-    front: &Front,
+    visit: Visit,
     request: CompactionRequest,
 ) -> Result<CompactionResponse, Failure> {
-    propose(front, Command::Compact(request.revision)).await?;
-    let state = front.cluster.snapshot();
-    let header = header(front, &state);
+    propose(&visit, Command::Compact(request.revision)).await?;
+    let header = header_now(&visit.front);
     Ok(CompactionResponse { header: Some(header) })
 }
 

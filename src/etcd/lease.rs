@@ -1,22 +1,22 @@
 //! Leases in etcd's terms.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt as _};
 use rand::RngExt as _;
 
+use crate::access::Need;
 use crate::cluster::{Alive, Beat, Consistency};
 use crate::lifecycle::chance::Dice;
 use crate::model::{LeaseId, limits};
-use crate::state::{Command, Refusal};
+use crate::state::{Command, KeyRight, Refusal};
 
-use super::Front;
 use super::error::{Code, Failure};
+use super::gate::Visit;
 use super::kv::{header, header_now, propose};
 use super::proto::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
+    LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus,
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 
@@ -40,7 +40,7 @@ fn seconds(left: Duration) -> i64 {
 
 /// Under the id that the caller names, or one that nobody has.
 pub(super) async fn grant(
-    front: &Front,
+    visit: Visit,
     request: LeaseGrantRequest,
 ) -> Result<LeaseGrantResponse, Failure> {
     let ttl = granted(request.ttl)?;
@@ -51,12 +51,12 @@ pub(super) async fn grant(
             0 => LeaseId(Dice.random_range(1..=i64::MAX)),
             id => LeaseId(id),
         };
-        match propose(front, Command::LeaseGrant { id, ttl }).await {
+        match propose(&visit, Command::LeaseGrant { id, ttl }).await {
             Err(taken) if draws > 0 && taken == Refusal::LeaseExists(id).into() => {}
             Err(failure) => return Err(failure),
             Ok(_) => {
                 let (ttl, error) = (seconds(ttl), String::new());
-                let header = Some(header_now(front));
+                let header = Some(header_now(&visit.front));
                 return Ok(LeaseGrantResponse { header, id: id.0, ttl, error });
             }
         }
@@ -65,37 +65,39 @@ pub(super) async fn grant(
 
 /// Its keys go with it.
 pub(super) async fn revoke(
-    front: &Front,
+    visit: Visit,
     request: LeaseRevokeRequest,
 ) -> Result<LeaseRevokeResponse, Failure> {
-    propose(front, Command::LeaseRevoke(LeaseId(request.id))).await?;
-    Ok(LeaseRevokeResponse { header: Some(header_now(front)) })
+    propose(&visit, Command::LeaseRevoke(LeaseId(request.id))).await?;
+    Ok(LeaseRevokeResponse { header: Some(header_now(&visit.front)) })
 }
 
 /// A TTL of 0 says that there is no such lease.
 async fn keep_alive(
-    front: &Front,
+    visit: &Visit,
     request: LeaseKeepAliveRequest,
 ) -> Result<LeaseKeepAliveResponse, Failure> {
-    let ttl = match front.cluster.keep_alive(Beat::Lease(LeaseId(request.id))).await? {
+    // Rights may be withdrawn while the stream goes on.
+    visit.may(&*visit.front.cluster.read(Consistency::Local).await?, Need::User)?;
+    let ttl = match visit.front.cluster.keep_alive(Beat::Lease(LeaseId(request.id))).await? {
         Alive::For(ttl) => seconds(ttl),
         Alive::Gone => 0,
     };
-    Ok(LeaseKeepAliveResponse { header: Some(header_now(front)), id: request.id, ttl })
+    Ok(LeaseKeepAliveResponse { header: Some(header_now(&visit.front)), id: request.id, ttl })
 }
 
 /// Answers one keep-alive after the other; ends with the first that cannot be answered.
 pub(super) fn answers(
-    front: Arc<Front>,
+    visit: Visit,
     asked: BoxStream<'static, Result<LeaseKeepAliveRequest, Failure>>,
 ) -> BoxStream<'static, Result<LeaseKeepAliveResponse, Failure>> {
-    let answers = stream::unfold(Some((asked, front)), |rest| async {
-        let (mut asked, front) = rest?;
+    let answers = stream::unfold(Some((asked, visit)), |rest| async {
+        let (mut asked, visit) = rest?;
         let answer = match asked.next().await? {
-            Ok(request) => keep_alive(&front, request).await,
+            Ok(request) => keep_alive(&visit, request).await,
             Err(failure) => Err(failure),
         };
-        let goes_on = answer.is_ok().then_some((asked, front));
+        let goes_on = answer.is_ok().then_some((asked, visit));
         Some((answer, goes_on))
     });
     answers.boxed()
@@ -103,13 +105,18 @@ pub(super) fn answers(
 
 /// A TTL of -1 says that there is no such lease.
 pub(super) async fn time_to_live(
-    front: &Front,
+    visit: Visit,
     request: LeaseTimeToLiveRequest,
 ) -> Result<LeaseTimeToLiveResponse, Failure> {
-    let id = LeaseId(request.id);
+    let (front, id) = (&visit.front, LeaseId(request.id));
+    visit.may(&front.cluster.snapshot(), Need::User)?;
     let left = front.cluster.lease_left(id).await?;
     // The leader may know of a lease that this agent has yet to hear of.
     let state = front.cluster.read(Consistency::Linearizable).await?;
+    let rights = visit.rights(&state)?;
+    if request.keys {
+        state.permits_lease(rights, id, KeyRight::Read)?;
+    }
     let header = Some(header(front, &state));
     let (Alive::For(left), Some(lease)) = (left, state.lease(id)) else {
         let gone = LeaseTimeToLiveResponse { header, id: id.0, ttl: -1, ..Default::default() };
@@ -123,10 +130,18 @@ pub(super) async fn time_to_live(
     Ok(LeaseTimeToLiveResponse { header, id: id.0, ttl, granted_ttl, keys })
 }
 
-/// As this agent has them, with a leader or without.
-pub(super) async fn leases(front: &Front) -> Result<LeaseLeasesResponse, Failure> {
-    let state = front.cluster.read(Consistency::Local).await?;
+/// As this agent has them, with a leader or without. Who may not read a key on one of them is
+/// told of none.
+pub(super) async fn leases(
+    visit: Visit,
+    _: LeaseLeasesRequest,
+) -> Result<LeaseLeasesResponse, Failure> {
+    let state = visit.front.cluster.read(Consistency::Local).await?;
+    let rights = visit.rights(&state)?;
+    for lease in state.leases() {
+        state.permits_lease(rights, lease.id, KeyRight::Read)?;
+    }
     let leases = state.leases().map(|lease| LeaseStatus { id: lease.id.0 }).collect();
-    let header = Some(header(front, &state));
+    let header = Some(header(&visit.front, &state));
     Ok(LeaseLeasesResponse { header, leases })
 }

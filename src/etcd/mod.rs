@@ -1,20 +1,30 @@
 //! The etcd v3 API: keys, leases, watches, locks and elections over gRPC and through the JSON
 //! gateway, and the side endpoints beside it.
 
+mod address;
+mod auth;
+mod deadline;
 mod election;
 mod error;
+mod event;
+mod gate;
 mod gateway;
 mod json;
 mod kv;
 mod lease;
 mod lock;
+mod maintenance;
+mod manners;
 mod members;
+mod meters;
+mod past;
 mod proto;
 mod queue;
 mod rpc;
 mod side;
 mod txn;
 mod watch;
+mod wording;
 
 #[cfg(test)]
 mod tests;
@@ -22,22 +32,34 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::any;
+use tokio::sync::Semaphore;
 
 use crate::cluster::Cluster;
 use crate::lifecycle::Life;
 use crate::model::limits;
 use crate::net::http::Requests;
 
+use event::Events;
+
+pub use manners::mindful;
+pub use meters::meter;
+
+/// The etcd whose interface this is: clients look at it to learn what they may ask for.
+const SPOKEN: &str = "3.6.0";
+
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Bytes of a request in etcd's own encoding.
     pub request_limit: usize,
+    /// Operations in each part of a transaction, those inside it counted with their outer one's.
+    pub txn_ops: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { request_limit: limits::ETCD_REQUEST }
+        Config { request_limit: limits::ETCD_REQUEST, txn_ops: limits::TXN_OPS }
     }
 }
 
@@ -47,12 +69,33 @@ struct Front {
     cluster: Cluster,
     requests: Requests,
     life: Life,
+    events: Events,
+    /// Who reads all of a state.
+    scans: Arc<Semaphore>,
+}
+
+impl Front {
+    fn new(config: Config, cluster: Cluster, requests: Requests, life: Life) -> Arc<Front> {
+        let scans = Arc::new(Semaphore::new(limits::SCANS));
+        Arc::new(Front { config, cluster, requests, life, events: Events::default(), scans })
+    }
 }
 
 /// Everything below `/v3`, gRPC, and what etcd serves beside it.
 pub fn router(config: Config, cluster: Cluster, requests: Requests, life: Life) -> Router {
-    let front = Arc::new(Front { config, cluster, requests, life });
+    let front = Front::new(config, cluster, requests, life);
     let services = rpc::Services::new(front.clone());
+    let rpc = Router::new()
+        .route_service("/etcdserverpb.KV/{*call}", services.kv())
+        .route_service("/etcdserverpb.Lease/{*call}", services.lease())
+        .route_service("/etcdserverpb.Watch/{*call}", services.watch())
+        .route_service("/etcdserverpb.Cluster/{*call}", services.cluster())
+        .route_service("/etcdserverpb.Auth/{*call}", services.auth())
+        .route_service("/etcdserverpb.Maintenance/{*call}", services.maintenance())
+        .route_service("/grpc.health.v1.Health/{*call}", services.health())
+        .route_service("/v3lockpb.Lock/{*call}", services.lock())
+        .route_service("/v3electionpb.Election/{*call}", services.election())
+        .layer(from_fn_with_state(front.clone(), side::rpc_only));
     Router::new()
         .route("/v3", any(gateway::answer))
         .route("/v3/", any(gateway::answer))
@@ -62,11 +105,6 @@ pub fn router(config: Config, cluster: Cluster, requests: Requests, life: Life) 
         .route("/v2/{*path}", any(side::not_found))
         .route("/version", any(side::version))
         .route("/health", any(side::health))
-        .route_service("/etcdserverpb.KV/{*call}", services.kv())
-        .route_service("/etcdserverpb.Lease/{*call}", services.lease())
-        .route_service("/etcdserverpb.Watch/{*call}", services.watch())
-        .route_service("/etcdserverpb.Cluster/{*call}", services.cluster())
-        .route_service("/v3lockpb.Lock/{*call}", services.lock())
-        .route_service("/v3electionpb.Election/{*call}", services.election())
+        .merge(rpc)
         .with_state(front)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
+use crate::access::Need;
 use crate::cluster::{Alive, Beat, Consistency};
 use crate::model::{LeaseId, Revision};
 use crate::replica::Topic;
@@ -15,8 +16,8 @@ use crate::state::{
     Txn, TxnOp,
 };
 
-use super::Front;
 use super::error::{Code, Failure};
+use super::gate::Visit;
 use super::kv::{propose, unexpected};
 use super::lease;
 use super::proto::LeaseGrantRequest;
@@ -31,6 +32,8 @@ pub(super) struct Turn {
     /// The key's create revision: it rises with every change of whose turn it is.
     pub created: Revision,
     pub lease: LeaseId,
+    /// The store's when it took its place, or found that it had one.
+    pub entered: Revision,
 }
 
 /// The key of a lease's place in the queue.
@@ -60,9 +63,19 @@ pub(super) fn put(key: &Key, value: &Bytes, lease: LeaseId) -> TxnOp {
 
 /// Gives the place up, if it is still that one.
 pub(super) fn leave(key: &Key, created: Revision) -> Command {
+    leave_if(key, created_at(key, created))
+}
+
+/// Gives up a place that was taken after this revision: by whom it is not known whether it was.
+fn leave_taken_after(key: &Key, before: Revision) -> Command {
+    let later = Compare { relation: Relation::Greater, ..created_at(key, before) };
+    leave_if(key, later)
+}
+
+fn leave_if(key: &Key, compare: Compare) -> Command {
     let delete = DeleteRange { range: KeyRange::one(key.clone()), prev_kv: false };
     Command::Txn(Txn {
-        compare: vec![created_at(key, created)],
+        compare: vec![compare],
         success: vec![TxnOp::Delete(delete)],
         failure: Vec::new(),
     })
@@ -74,22 +87,22 @@ pub(super) fn first<'a>(state: &'a State, below: &'a Key) -> Option<(&'a Key, &'
 }
 
 /// A new lease for who brings none.
-pub(super) async fn granted(front: &Front) -> Result<LeaseId, Failure> {
+pub(super) async fn granted(visit: &Visit) -> Result<LeaseId, Failure> {
     let ttl = i64::try_from(LEASE.as_secs()).unwrap_or(i64::MAX);
-    let granted = lease::grant(front, LeaseGrantRequest { ttl, id: 0 }).await?;
+    let granted = lease::grant(visit.clone(), LeaseGrantRequest { ttl, id: 0 }).await?;
     Ok(LeaseId(granted.id))
 }
 
 /// Queues, and returns when the turn has come. Whoever stops waiting leaves the queue. The same
 /// lease has one place however often it asks; `value` is what stands there afterwards.
 pub(super) async fn queue(
-    front: &Arc<Front>,
+    visit: &Visit,
     name: &Bytes,
     lease: i64,
     value: &Bytes,
 ) -> Result<Turn, Failure> {
     let (lease, kept) = match lease {
-        0 => (granted(front).await?, true),
+        0 => (granted(visit).await?, true),
         lease => (LeaseId(lease), false),
     };
     let key = place(name, lease);
@@ -98,31 +111,44 @@ pub(super) async fn queue(
         success: vec![put(&key, value, lease)],
         failure: vec![put(&key, value, lease)],
     };
-    let state = front.cluster.read(Consistency::Linearizable).await?;
+    let state = visit.front.cluster.read(Consistency::Linearizable).await?;
+    let rights = visit.rights(&state)?;
+    let (own, queue) = (KeyRange::one(key.clone()), KeyRange::prefix(&below(name)));
+    for need in [Need::Write(&own), Need::Read(&own), Need::Read(&queue)] {
+        rights.may(need)?;
+    }
     let known = state.key(&key).filter(|row| row.value == *value && row.lease == lease);
-    let created = match known {
-        Some(row) => row.create,
-        None => match propose(front, Command::Txn(enter)).await? {
-            Outcome::Txn { done, revision } if done.succeeded => revision,
-            Outcome::Txn { .. } => front.cluster.snapshot().key(&key).map_or(0, |row| row.create),
+    // Whoever goes away while its place is being taken leaves it, too.
+    let mut waiting = Waiting { visit: visit.clone(), leave: None };
+    if known.is_none() {
+        waiting.leave = Some(leave_taken_after(&key, state.revision()));
+    }
+    let (created, entered) = match known {
+        Some(row) => (row.create, state.revision()),
+        None => match propose(visit, Command::Txn(enter)).await? {
+            Outcome::Txn { done, revision } if done.succeeded => (revision, revision),
+            Outcome::Txn { revision, .. } => {
+                let created = visit.front.cluster.snapshot().key(&key).map_or(0, |row| row.create);
+                (created, revision - 1)
+            }
             other => return Err(unexpected(&other)),
         },
     };
-    let turn = Turn { key, created, lease };
-    let mut waiting = Waiting { front: front.clone(), turn: Some(turn.clone()) };
+    let turn = Turn { key, created, lease, entered };
+    waiting.leave = Some(leave(&turn.key, created));
     tokio::select! {
-        came = come(front, name, &turn, kept) => came?,
-        () = front.life.shutdown.begun() => {
+        came = come(visit, name, &turn, kept) => came?,
+        () = visit.front.life.shutdown.begun() => {
             return Err(Failure::new(Code::Unavailable, "etcdserver: server stopped"));
         }
     }
-    waiting.turn = None;
+    waiting.leave = None;
     Ok(turn)
 }
 
 /// Waits for the one before, whoever that is: of many that wait, one is woken.
-async fn come(front: &Front, name: &Bytes, turn: &Turn, kept: bool) -> Result<(), Failure> {
-    let below = below(name);
+async fn come(visit: &Visit, name: &Bytes, turn: &Turn, kept: bool) -> Result<(), Failure> {
+    let (front, below) = (&visit.front, below(name));
     let mut renewal = Instant::now() + LEASE / 3;
     loop {
         let before = ahead(&front.cluster.snapshot(), &below, turn)?;
@@ -144,6 +170,7 @@ async fn come(front: &Front, name: &Bytes, turn: &Turn, kept: bool) -> Result<()
     }
     // What this agent has may be old: the lease may have ended while it waited.
     let now = front.cluster.read(Consistency::Linearizable).await?;
+    visit.may(&now, Need::Read(&KeyRange::prefix(&below)))?;
     ahead(&now, &below, turn).map(|_| ())
 }
 
@@ -162,29 +189,33 @@ fn expired() -> Failure {
 
 /// Someone in the queue. Dropped before its turn has come, it leaves.
 struct Waiting {
-    front: Arc<Front>,
-    turn: Option<Turn>,
+    visit: Visit,
+    /// How.
+    leave: Option<Command>,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let Some(Turn { key, created, .. }) = self.turn.take() else { return };
-        let front = self.front.clone();
+        let Some(leave) = self.leave.take() else { return };
+        let visit = self.visit.clone();
         let gone = async move {
-            if let Err(error) = propose(&front, leave(&key, created)).await {
+            if let Err(error) = propose(&visit, leave).await {
                 tracing::debug!(%error, "a place in a queue is left to its lease");
             }
         };
-        self.front.life.tasks.spawn("leave a queue", gone);
+        self.visit.front.life.tasks.spawn("leave a queue", gone);
     }
 }
 
 /// The lock and election services give every refusal the code that errors without one have.
 pub(super) fn without_code(failure: Failure) -> Failure {
     match failure.code {
-        Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::OutOfRange => {
-            Failure::new(Code::Unknown, failure.message)
-        }
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unauthenticated => Failure::new(Code::Unknown, failure.message),
         _ => failure,
     }
 }

@@ -4,47 +4,56 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
+use axum::middleware::Next;
 use http::header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 
 use crate::cluster::Consistency;
 
-use super::Front;
 use super::error::Failure;
-
-/// The etcd whose interface this is: clients look at it to learn what they may ask for.
-const VERSION: &str = r#"{"etcdserver":"3.6.0","etcdcluster":"3.6.0","storage":"3.6.0"}"#;
+use super::wording::reworded;
+use super::{Front, SPOKEN};
 
 pub async fn version(State(front): State<Arc<Front>>, request: Request<Body>) -> Response<Body> {
     let response = match refused(request.method()) {
         Some(response) => response,
-        None => with(StatusCode::OK, "application/json", VERSION.to_owned()),
+        None => {
+            let body = format!(
+                r#"{{"etcdserver":"{SPOKEN}","etcdcluster":"{SPOKEN}","storage":"{SPOKEN}"}}"#
+            );
+            with(StatusCode::OK, "application/json", body)
+        }
     };
     front.requests.count("etcd", response.status());
     response
 }
 
-/// Healthy is who can read through a leader, or with `serializable` who has a state at all.
+/// Healthy is who has no alarm and can read through a leader, or with `serializable` who has a
+/// state at all.
 pub async fn health(State(front): State<Arc<Front>>, request: Request<Body>) -> Response<Body> {
     let response = match refused(request.method()) {
         Some(response) => response,
-        None => {
-            let query = request.uri().query().unwrap_or_default();
-            let local = query.split('&').any(|pair| pair == "serializable=true");
-            let why = match local {
-                true => front.cluster.read(Consistency::Local).await.err().map(|e| e.to_string()),
-                false => front
-                    .cluster
-                    .read(Consistency::Linearizable)
-                    .await
-                    .err()
-                    .map(|e| Failure::from(e).to_string()),
-            };
-            health_of(why)
-        }
+        None => health_of(ailing(&front, request.uri().query().unwrap_or_default()).await),
     };
     front.requests.count("etcd", response.status());
     response
+}
+
+/// What is wrong, of what the query does not leave out.
+async fn ailing(front: &Front, query: &str) -> Option<String> {
+    let pairs = || query.split('&').filter_map(|pair| pair.split_once('='));
+    let state = front.cluster.snapshot();
+    let mut raised = state.alarms().map(|alarm| alarm.kind.as_str());
+    if let Some(kind) = raised.find(|kind| !pairs().any(|pair| pair == ("exclude", *kind))) {
+        return Some(format!("ALARM {kind}"));
+    }
+    let local = pairs().any(|pair| pair == ("serializable", "true"));
+    if !local && front.cluster.standing().leader.is_none() {
+        return Some("RAFT NO LEADER".to_owned());
+    }
+    let how = if local { Consistency::Local } else { Consistency::Linearizable };
+    let failure = front.cluster.read(how).await.err().map(Failure::from)?;
+    Some(format!("RANGE ERROR:{failure}"))
 }
 
 fn health_of(why: Option<String>) -> Response<Body> {
@@ -52,9 +61,9 @@ fn health_of(why: Option<String>) -> Response<Body> {
     match why {
         None => with(StatusCode::OK, TEXT, r#"{"health":"true","reason":""}"#.to_owned()),
         Some(why) => {
-            let reason = serde_json::Value::from(format!("RANGE ERROR:{why}"));
+            let reason = serde_json::Value::from(why);
             let body = format!("{{\"health\":\"false\",\"reason\":{reason}}}\n");
-            with(StatusCode::SERVICE_UNAVAILABLE, TEXT, body)
+            nosniff(with(StatusCode::SERVICE_UNAVAILABLE, TEXT, body))
         }
     }
 }
@@ -68,10 +77,8 @@ fn refused(method: &Method) -> Option<Response<Body>> {
             let text = "Method Not Allowed\n".to_owned();
             let plain = "text/plain; charset=utf-8";
             let mut response = with(StatusCode::METHOD_NOT_ALLOWED, plain, text);
-            let headers = response.headers_mut();
-            headers.insert(ALLOW, HeaderValue::from_static("GET"));
-            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            Some(response)
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+            Some(nosniff(response))
         }
     }
 }
@@ -80,10 +87,28 @@ fn refused(method: &Method) -> Option<Response<Body>> {
 pub async fn not_found(State(front): State<Arc<Front>>) -> Response<Body> {
     front.requests.count("etcd", StatusCode::NOT_FOUND);
     let plain = "text/plain; charset=utf-8";
-    let mut response = with(StatusCode::NOT_FOUND, plain, "404 page not found\n".to_owned());
+    nosniff(with(StatusCode::NOT_FOUND, plain, "404 page not found\n".to_owned()))
+}
+
+/// As Go's errors: what is no page is not to be taken for one.
+fn nosniff(mut response: Response<Body>) -> Response<Body> {
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     response
+}
+
+/// gRPC is HTTP/2 with a content type of its own; nothing else is at its paths.
+pub async fn rpc_only(
+    State(front): State<Arc<Front>>,
+    request: Request<Body>,
+    next: Next,
+) -> Response<Body> {
+    let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_rpc = kind.is_some_and(|kind| kind.starts_with(b"application/grpc"));
+    match is_rpc && request.version() == Version::HTTP_2 {
+        true => reworded(next.run(request).await),
+        false => not_found(State(front)).await,
+    }
 }
 
 fn with(status: StatusCode, kind: &'static str, body: String) -> Response<Body> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{LeaseId, limits};
+use crate::model::LeaseId;
 use crate::state::{Compare, Key, KeyRange, Relation, Target, Txn, TxnAnswer, TxnDone, TxnOp};
 
 use super::error::Failure;
@@ -15,9 +15,9 @@ use super::proto::{
     TxnResponse,
 };
 
-/// The transaction that is asked for, both branches checked.
-pub(super) fn checked(request: &TxnRequest) -> Result<Txn, Failure> {
-    let txn = within(request, limits::TXN_OPS)?;
+/// The transaction that is asked for, both branches checked, of at most so many operations.
+pub(super) fn checked(request: &TxnRequest, most: usize) -> Result<Txn, Failure> {
+    let txn = within(request, most)?;
     distinct(&request.success)?;
     distinct(&request.failure)?;
     Ok(txn)
@@ -92,10 +92,10 @@ struct Writes {
     deletions: Vec<KeyRange>,
 }
 
-/// No key may be put twice, nor put and deleted.
+/// No key may be put twice, nor put and deleted; but for what etcd lets through: a transaction
+/// inside may delete what one before it puts.
 fn distinct(ops: &[RequestOp]) -> Result<Writes, Failure> {
     let mut all = Writes::default();
-    // Deletions first: their place among the puts makes no difference.
     for op in ops {
         if let Some(Request::RequestDeleteRange(delete)) = &op.request {
             let (key, end) = (delete.key.clone(), delete.range_end.clone());
@@ -103,44 +103,45 @@ fn distinct(ops: &[RequestOp]) -> Result<Writes, Failure> {
         }
     }
     for op in ops {
-        match &op.request {
-            Some(Request::RequestPut(put)) => all.put(&put.key)?,
-            Some(Request::RequestTxn(inner)) => {
-                // Only one branch is taken: the two may write the same.
-                let (success, failure) = (distinct(&inner.success)?, distinct(&inner.failure)?);
-                all.meet(&success)?;
-                all.meet(&failure)?;
-                all.take(success);
-                all.take(failure);
-            }
-            _ => {}
+        if let Some(Request::RequestTxn(inner)) = &op.request {
+            let (success, failure) = (distinct(&inner.success)?, distinct(&inner.failure)?);
+            // Only one branch is taken: the two may write the same.
+            let other: Vec<&Key> = failure.puts.difference(&success.puts).collect();
+            all.are_free(success.puts.iter().chain(other))?;
+            all.are_kept(&failure.puts)?;
+            all.puts.extend(success.puts.into_iter().chain(failure.puts));
+            all.deletions.extend(success.deletions.into_iter().chain(failure.deletions));
+        }
+    }
+    for op in ops {
+        if let Some(Request::RequestPut(put)) = &op.request {
+            all.are_free([&put.key])?;
+            all.puts.insert(put.key.clone());
         }
     }
     Ok(all)
 }
 
 impl Writes {
+    /// Whether none of the keys is put or deleted.
+    fn are_free<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) -> Result<(), Failure> {
+        let mut keys = keys.into_iter();
+        let taken = keys.any(|key| self.puts.contains(key) || self.is_deleted(key));
+        if taken { Err(duplicate()) } else { Ok(()) }
+    }
+
+    /// Whether none of them is deleted.
+    fn are_kept(&self, keys: &BTreeSet<Key>) -> Result<(), Failure> {
+        if keys.iter().any(|key| self.is_deleted(key)) { Err(duplicate()) } else { Ok(()) }
+    }
+
+    /// The ends count as they stand: nothing lies below a zero byte, which stands for all keys from
+    /// one on elsewhere. What is put there comes before or after, in the order asked for.
     fn is_deleted(&self, key: &Key) -> bool {
-        self.deletions.iter().any(|range| range.contains(key))
-    }
-
-    fn put(&mut self, key: &Key) -> Result<(), Failure> {
-        if self.is_deleted(key) || !self.puts.insert(key.clone()) {
-            return Err(duplicate());
-        }
-        Ok(())
-    }
-
-    /// Whether both can be done in one transaction.
-    fn meet(&self, other: &Writes) -> Result<(), Failure> {
-        let theirs = other.puts.iter().any(|key| self.puts.contains(key) || self.is_deleted(key));
-        let ours = self.puts.iter().any(|key| other.is_deleted(key));
-        if theirs || ours { Err(duplicate()) } else { Ok(()) }
-    }
-
-    fn take(&mut self, other: Writes) {
-        self.puts.extend(other.puts);
-        self.deletions.extend(other.deletions);
+        self.deletions.iter().any(|range| match range.end.as_ref() {
+            b"" => range.key == key,
+            end => range.key <= key && key.as_ref() < end,
+        })
     }
 }
 

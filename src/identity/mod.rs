@@ -6,30 +6,36 @@
 //! the token seeds certifies the root as well, so that agents which know that token's digest
 //! alone find their way up to it.
 
+mod access;
 mod authority;
 mod error;
 mod files;
 mod judge;
 mod key;
 mod leaf;
+mod password;
 mod proof;
 mod seed;
 mod spiffe;
+mod sum;
 #[cfg(test)]
 mod tests;
 mod token;
 
 use std::time::Duration;
 
+pub use access::{Pass, PassKey};
 pub use authority::{Authority, Founding, requested_spki};
 pub use error::IdentityError;
 pub use files::{Admitted, DataDir, Identity, Lost, Pledge, Promise};
 pub use judge::{Judged, Trust, Unfit, judge, judge_for_renewal};
 pub use key::{Key, digest_of};
 pub use leaf::{Leaf, is_due};
+pub use password::{Salt, hash_password, is_password, nobodys_hash};
 pub use proof::{Proof, prove, verify_proof};
 pub use seed::Secret;
 pub use spiffe::Holder;
+pub use sum::Sum;
 pub use token::{JoinToken, Offline, TokenError};
 
 /// How long certificates are good for.

@@ -18,6 +18,16 @@ pub const ETCD_MESSAGE: usize = 2 * 1024 * 1024;
 pub const ETCD_FRAGMENT_ROOM: usize = 512 * 1024;
 /// Operations in one transaction (etcd's limit).
 pub const TXN_OPS: usize = 128;
+/// What that may be configured to at most.
+pub const TXN_OPS_MAX: usize = 16 * 1024;
+/// Logical size of the key space: present keys with their values, and leases (etcd's limit).
+pub const QUOTA: u64 = 2 * 1024 * 1024 * 1024;
+/// What that may be set to: more would not fit into a snapshot.
+pub const QUOTA_RANGE: (u64, u64) = (1024 * 1024, 3 * 1024 * 1024 * 1024);
+/// Checksums and snapshots that one agent makes for etcd's clients at a time.
+pub const SCANS: usize = 2;
+/// Alarms that may be raised at a time.
+pub const ALARMS: usize = 1024;
 /// A lease lives for at least this long, so that a change of leader does not outlast it (etcd's).
 pub const LEASE_TTL_MIN: Duration = Duration::from_secs(2);
 /// Longest TTL of a lease (etcd's).
@@ -107,8 +117,16 @@ pub const RING_BYTES: usize = 32 * 1024 * 1024;
 pub const TOMBSTONES: usize = 100_000;
 /// How long a deletion is remembered for blocking queries.
 pub const TOMBSTONE_AGE: Duration = Duration::from_secs(15 * 60);
-/// How much history of the key space is kept.
+/// How much history of the key space is kept, unless it has to make room.
 pub const HISTORY_AGE: Duration = Duration::from_secs(3600);
+/// What that may be set to: it is looked for once a minute, and ten years are as good as for ever.
+pub const HISTORY_AGE_RANGE: (Duration, Duration) =
+    (Duration::from_secs(60), Duration::from_secs(10 * 365 * 24 * 3600));
+/// Bytes of events in the forms in which watches are told of them, which are made once.
+pub const EVENTS_KNOWN: usize = 8 * 1024 * 1024;
+/// Newest revisions that an agent without a history keeps for its own watches, and their bytes.
+pub const RECENT_REVISIONS: usize = 1024;
+pub const RECENT_BYTES: usize = 1024 * 1024;
 /// Meta pairs of an instance or a node.
 pub const META_PAIRS: usize = 64;
 pub const META_KEY: usize = 128;
@@ -182,3 +200,22 @@ pub const CERTIFICATE: usize = 4 * 1024;
 pub const AUTHORITY: usize = 32 * 1024;
 /// Join tokens that a cluster keeps.
 pub const JOIN_TOKENS: usize = 4096;
+/// Users that a cluster keeps, and roles.
+pub const USERS: usize = 10_000;
+pub const ROLES: usize = 10_000;
+/// Roles that one user has, and permissions of one role.
+pub const ROLES_OF_USER: usize = 256;
+pub const PERMISSIONS: usize = 1024;
+/// The name of a user or a role.
+pub const ACCOUNT_NAME: usize = 256;
+/// A password.
+pub const PASSWORD: usize = 1024;
+/// How long a token of a user is good.
+pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(300);
+/// A token of a user, as it is shown.
+pub const ACCESS_TOKEN: usize = 1024;
+/// Tokens whose worth an agent that is no server remembers.
+pub const TOKENS_KNOWN: usize = 4096;
+/// Passwords that one agent hashes or compares at the same time, and those that wait for it.
+pub const HASHES_AT_ONCE: usize = 2;
+pub const HASHES_WAITING: usize = 64;

@@ -7,6 +7,7 @@ mod instance;
 pub mod limits;
 mod member;
 mod name;
+mod range;
 mod time;
 mod token;
 
@@ -16,5 +17,6 @@ pub use id::{Applied, Index, LeaseId, NodeId, Revision};
 pub use instance::{Endpoint, ServiceDef, Source, TaggedAddress, Weights};
 pub use member::{Member, Role};
 pub use name::{Folded, NameError, NodeName, validate_service_name};
+pub use range::KeyRange;
 pub use time::Stamp;
 pub use token::{Digest, TokenId, unhex};

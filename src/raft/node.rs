@@ -80,6 +80,11 @@ impl Ready {
                 None => OpenError::Raft(error.to_string()),
             })?;
         let status = statuses(&core, &replica, Gauges::new(metrics));
+        metrics.register_known(
+            "etcd_disk_wal_fsync_duration_seconds",
+            "How long the disk took to make what was written to the log durable",
+            opened.pressure.syncs(),
+        );
         Upkeep {
             core: core.clone(),
             shelf,

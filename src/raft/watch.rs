@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::replica::Replica;
-use crate::telemetry::{Gauge, Metrics};
+use crate::telemetry::{Counter, Gauge, Metrics};
 
 use super::node::Core;
 use super::status::{Role, Status};
@@ -20,6 +20,7 @@ pub(super) struct Gauges {
     term: Gauge,
     leads: Gauge,
     applied: Gauge,
+    leaders: Counter,
 }
 
 impl Gauges {
@@ -31,6 +32,11 @@ impl Gauges {
                 "raft_applied_index",
                 "Index of the last applied log entry",
                 Gauge::default(),
+            ),
+            leaders: metrics.register_known(
+                "etcd_server_leader_changes_seen",
+                "How often this server has heard of another leader than before",
+                Counter::default(),
             ),
         }
     }
@@ -49,6 +55,7 @@ pub(super) fn statuses(core: &Core, replica: &Replica, gauges: Gauges) -> watch:
     let replica = replica.clone();
     // What was known to be committed has been replayed before openraft was handed out.
     let mut synced = replica.snapshot().applied().index > 0;
+    let mut led = None;
     let mut look = move || {
         let (server, data) = (server.borrow_watched().clone(), data.borrow_watched().clone());
         let mut status = Status::of(&server, &data);
@@ -58,6 +65,9 @@ pub(super) fn statuses(core: &Core, replica: &Replica, gauges: Gauges) -> watch:
         synced |= status.leader.is_some() && caught_up;
         status.synced = synced;
         gauges.show(&status);
+        if status.leader.is_some() && std::mem::replace(&mut led, status.leader) != status.leader {
+            gauges.leaders.inc();
+        }
         status
     };
     let (sender, receiver) = watch::channel(look());

@@ -4,6 +4,7 @@
 //! without a lock; wake-ups carry no data, so nothing overflows: truth is read again.
 
 mod feed;
+mod intervals;
 mod topics;
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use tokio::sync::Notify;
 
 use crate::state::Topic;
 
+use super::intervals::Intervals;
+
 /// Wakes when one of its topics was touched since it was made or last woke.
 #[derive(Debug)]
 pub struct Watch {
@@ -24,6 +26,8 @@ struct Table {
     waiting: HashMap<Topic, BTreeMap<u64, Arc<Notify>>>,
     /// How many prefixes of each length are watched, so that a key is looked up only under those.
     prefix_lengths: BTreeMap<usize, usize>,
+    /// Who waits for a range: found by where a key lies.
+    ranges: Intervals<Arc<Notify>>,
 }
 
 #[derive(Debug, Default)]
@@ -64,12 +68,13 @@ impl Topics {
 
     pub(super) fn wake(&self, touched: BTreeSet<Topic>) {
         let table = lock(&self.table);
-        if table.waiting.is_empty() {
+        if table.waiting.is_empty() && table.ranges.is_empty() {
             return;
         }
         for topic in touched {
             table.wake(&topic);
             if let Topic::Key(key) = topic {
+                table.ranges.at(&key, &mut |signal| signal.notify_one());
                 for length in table.prefix_lengths.range(..=key.len()).map(|(length, _)| *length) {
                     table.wake(&Topic::Prefix(key.slice(..length)));
                 }
@@ -80,19 +85,25 @@ impl Topics {
     pub(super) fn wake_all(&self) {
         let table = lock(&self.table);
         // In the order of the watches, not of a hash map.
-        let all: BTreeMap<&u64, &Arc<Notify>> = table.waiting.values().flatten().collect();
+        let ranges = table.ranges.values();
+        let ranges = ranges.iter().map(|(id, signal)| (id, *signal));
+        let all: BTreeMap<&u64, &Arc<Notify>> =
+            table.waiting.values().flatten().chain(ranges).collect();
         all.values().for_each(|signal| signal.notify_one());
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let table = lock(&self.table);
-        table.waiting.is_empty() && table.prefix_lengths.is_empty()
+        table.waiting.is_empty() && table.prefix_lengths.is_empty() && table.ranges.is_empty()
     }
 }
 
 impl Table {
     fn insert(&mut self, id: u64, topic: &Topic, signal: &Arc<Notify>) {
+        if let Topic::Range(range) = topic {
+            return self.ranges.insert(range, id, signal.clone());
+        }
         let waiting = self.waiting.entry(topic.clone()).or_default();
         if let (Topic::Prefix(prefix), true) = (topic, waiting.is_empty()) {
             *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
@@ -101,6 +112,9 @@ impl Table {
     }
 
     fn remove(&mut self, id: u64, topic: &Topic) {
+        if let Topic::Range(range) = topic {
+            return self.ranges.remove(range, id);
+        }
         let Some(waiting) = self.waiting.get_mut(topic) else { return };
         waiting.remove(&id);
         if !waiting.is_empty() {

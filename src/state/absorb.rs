@@ -8,7 +8,10 @@ use crate::model::{LeaseId, Revision};
 use super::State;
 use super::change::{Change, Changes};
 use super::history::{History, KeyEvent};
+use super::past::PastEvent;
+use super::recent::Recent;
 use super::rows::{Key, KeyRow, Tombstone};
+use super::size;
 use super::topic::{Topic, Touch};
 
 impl State {
@@ -20,20 +23,37 @@ impl State {
         self.index = changes.index;
         self.revision = changes.revision;
         let mut touch = Touch::at(changes.index);
+        let events = self.past_events(changes);
         for change in &changes.rows {
             self.absorb_row(change, &mut touch);
         }
-        if let Some(history) = &mut self.history {
-            let events: Vec<KeyEvent> = changes.key_events().collect();
-            let rebased = changes.rows.iter().any(|row| matches!(row, Change::Rebased(_)));
-            if !events.is_empty() && !rebased {
-                history.push(changes.revision, changes.stamp, events);
+        let rebased = changes.rows.iter().any(|row| matches!(row, Change::Rebased(_)));
+        if !events.is_empty() && !rebased {
+            match &mut self.history {
+                Some(history) => {
+                    let events = events.into_iter().map(|past| past.event).collect();
+                    history.push(changes.revision, changes.stamp, events);
+                }
+                None => self.recent.push(changes.revision, events),
             }
         }
         if changes.rows.iter().any(|row| !row.is_quiet()) {
             touch.topics.insert(Topic::All);
         }
         touch.topics
+    }
+
+    /// What happens to keys, and what they are before. A history finds the latter by itself.
+    fn past_events(&self, changes: &Changes) -> Vec<PastEvent> {
+        let before = |key: &Key| match self.history {
+            Some(_) => None,
+            None => self.keys.get(key).cloned(),
+        };
+        let past = |event: KeyEvent| {
+            let prev = before(&event.key);
+            PastEvent { revision: changes.revision, event, prev }
+        };
+        changes.key_events().map(past).collect()
     }
 
     pub(super) fn absorb_row(&mut self, change: &Change, touch: &mut Touch) {
@@ -63,11 +83,10 @@ impl State {
             Change::Node(name, row) => self.catalog.absorb_node(name, row.as_ref(), touch),
             Change::Instance(key, row) => self.catalog.absorb_instance(key, row.as_ref(), touch),
             Change::Check(key, row) => self.catalog.absorb_check(key, row.as_ref(), touch),
-            Change::Compacted(revision) => {
-                if let Some(history) = &mut self.history {
-                    history.compact(*revision);
-                }
-            }
+            Change::Compacted(revision) => match &mut self.history {
+                Some(history) => history.compact(*revision),
+                None => self.recent.compact(*revision),
+            },
             Change::Floor(revision) => self.absorb_floor(*revision),
             Change::Token(id, row) => {
                 // An edge that is told of one all the same keeps it no more than the history.
@@ -80,13 +99,29 @@ impl State {
             }
             Change::Rebased(revision) => {
                 self.absorb_floor(*revision);
-                if self.history.is_some() {
-                    self.history = Some(History::beginning(*revision, &self.keys));
+                match self.history {
+                    Some(_) => self.history = Some(History::beginning(*revision, &self.keys)),
+                    None => self.recent = Recent::after(*revision),
                 }
             }
             Change::Staged(None) => self.staging = None,
             Change::Staged(Some(piece)) => self.absorb_piece(piece),
             Change::Checkpoint => {}
+            Change::Alarm(alarm, raised) => {
+                match raised {
+                    Some(by) => self.alarms.insert(*alarm, *by),
+                    None => self.alarms.remove(alarm),
+                };
+            }
+            Change::Account(change) => self.accounts.absorb(change),
+            // An edge keeps none.
+            Change::Password(user, hash) if self.history.is_some() => {
+                match hash {
+                    Some(hash) => self.passwords.insert(user.clone(), hash.clone()),
+                    None => self.passwords.remove(user),
+                };
+            }
+            Change::Password(..) => {}
         }
     }
 
@@ -104,6 +139,9 @@ impl State {
                 self.keys.remove(key)
             }
         };
+        let weight = |row: &Arc<KeyRow>| size::version(key, Some(row));
+        self.keys_size += row.map_or(0, weight);
+        self.keys_size -= old.as_ref().map_or(0, weight);
         let lease = |row: &Arc<KeyRow>| row.lease;
         let was = old.as_ref().map_or(LeaseId::NONE, lease);
         let is = row.map_or(LeaseId::NONE, lease);

@@ -209,6 +209,12 @@ impl BackupReader {
     }
 }
 
+/// Where a backup ends whose file ends with these bytes, if something may follow it.
+pub fn backup_end(tail: &[u8]) -> Option<usize> {
+    let end = tail.windows(END.len()).rposition(|bytes| bytes == END)? + TAIL;
+    (end <= tail.len()).then_some(end)
+}
+
 /// The head and what follows it, if it is there whole.
 fn read_head(bytes: &[u8]) -> Result<Option<(BackupHead, &[u8])>, BackupError> {
     let known = bytes.len().min(MAGIC.len());

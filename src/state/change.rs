@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::{AccountChange, PasswordHash};
 use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp, TokenId};
 
+use super::alarms::{Alarm, RaisedBy};
 use super::history::KeyEvent;
 use super::rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeRow,
@@ -51,6 +53,10 @@ pub enum Change {
     Staged(Option<Piece>),
     /// Everyone who holds the state compares it as it is after this entry.
     Checkpoint,
+    Alarm(Alarm, Option<RaisedBy>),
+    Account(AccountChange),
+    /// Servers only: followers are not told.
+    Password(Arc<str>, Option<PasswordHash>),
 }
 
 impl Changes {
@@ -61,7 +67,9 @@ impl Changes {
 
     /// What followers are told of these changes: all but what never leaves servers.
     pub fn shared(&self) -> Cow<'_, Changes> {
-        let is_secret = |change: &Change| matches!(change, Change::Token(..) | Change::Staged(_));
+        let is_secret = |change: &Change| {
+            matches!(change, Change::Token(..) | Change::Staged(_) | Change::Password(..))
+        };
         if !self.rows.iter().any(is_secret) {
             return Cow::Borrowed(self);
         }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::access::{AccountCommand, AccountError, Caller, Denied};
 use crate::model::{
     CheckDef, Digest, Folded, Health, LeaseId, NodeId, NodeName, Revision, Role, ServiceDef,
     Source, Stamp, TokenId,
 };
 
+use super::alarms::Alarm;
 use super::keys::{KeyRange, RangeError};
 use super::rows::{Key, KeyRow, NodeDef, Settings};
 use super::txn::{Txn, TxnDone};
@@ -98,6 +100,30 @@ pub enum Command {
     /// Everyone compares the state as it is after this entry.
     Checkpoint,
     Txn(Txn),
+    /// An operator raises an alarm or ends it.
+    Alarm {
+        alarm: Alarm,
+        on: bool,
+    },
+    /// The oldest of the keys' past makes room, one step of it, where the quota presses.
+    Relieve,
+    Account(AccountCommand),
+    /// On behalf of somebody, who is judged when it is applied. Without, it is an agent's own.
+    For(Box<OnBehalf>),
+}
+
+/// A command and who wants it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnBehalf {
+    pub caller: Caller,
+    pub command: Command,
+}
+
+impl Command {
+    /// The command as one that this caller wants.
+    pub fn by(self, caller: Caller) -> Command {
+        Command::For(Box::new(OnBehalf { caller, command: self }))
+    }
 }
 
 /// A new cluster and its first member.
@@ -247,6 +273,8 @@ pub enum Outcome {
         /// The revision that it made; of one that wrote nothing, the one it saw.
         revision: Revision,
     },
+    /// Whether that alarm is raised now, or was until now.
+    Alarm(bool),
 }
 
 /// Why a command that reached the state changed nothing. Fronts turn these into their protocol.
@@ -309,6 +337,16 @@ pub enum Refusal {
     NoHistory,
     #[error("a transaction that writes cannot be answered from a state")]
     NotReadOnly,
+    #[error("no space: keys and leases have reached the quota; delete some, or raise the quota")]
+    NoSpace,
+    #[error("the alarm CORRUPT is raised: no writes are taken until it is ended")]
+    Corrupt,
+    #[error("{0} alarms are raised, and no more are kept: end some")]
+    TooManyAlarms(usize),
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error(transparent)]
+    Account(#[from] AccountError),
 }
 
 impl From<RangeError> for Refusal {

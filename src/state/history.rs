@@ -9,6 +9,7 @@ use crate::model::{Revision, Stamp};
 
 use super::keys::KeyRange;
 use super::rows::{Key, KeyRow};
+use super::size;
 
 /// A key put (`Some`) or deleted (`None`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,14 +30,28 @@ pub struct RevisionLog {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     pub(super) compacted: Revision,
+    /// The compaction before that one.
+    pub(super) compacted_before: Revision,
     pub(super) log: OrdMap<Revision, Arc<RevisionLog>>,
     pub(super) versions: OrdMap<(Key, Revision), Option<Arc<KeyRow>>>,
+    /// Derived: what all versions weigh.
+    size: u64,
 }
 
 impl History {
     /// The oldest revision that can still be read; 0 before the first compaction.
     pub fn compacted(&self) -> Revision {
         self.compacted
+    }
+
+    /// The compaction before the newest; 0 if there was none.
+    pub(super) fn compacted_before(&self) -> Revision {
+        self.compacted_before
+    }
+
+    /// What all versions weigh, those that are current included.
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     /// What happened from `revision` on, in order.
@@ -85,15 +100,31 @@ impl History {
 
     /// A past that knows the present keys and nothing before.
     pub(super) fn beginning(revision: Revision, keys: &OrdMap<Key, Arc<KeyRow>>) -> History {
-        let versions =
-            keys.iter().map(|(key, row)| ((key.clone(), row.modified), Some(row.clone())));
-        History { compacted: revision, log: OrdMap::new(), versions: versions.collect() }
+        let mut history = History::since(revision, 0);
+        for (key, row) in keys {
+            history.keep(key.clone(), row.modified, Some(row.clone()));
+        }
+        history
+    }
+
+    /// A past of which nothing is known yet.
+    pub(super) fn since(compacted: Revision, compacted_before: Revision) -> History {
+        History { compacted, compacted_before, ..History::default() }
+    }
+
+    /// What the key became at that revision.
+    pub(super) fn keep(&mut self, key: Key, revision: Revision, row: Option<Arc<KeyRow>>) {
+        self.size += size::version(&key, row.as_deref());
+        let old = self.versions.insert((key.clone(), revision), row);
+        self.size -= old.map_or(0, |old| size::version(&key, old.as_deref()));
     }
 
     pub(super) fn push(&mut self, revision: Revision, at: Stamp, events: Vec<KeyEvent>) {
         // Of the revision that a compaction kept, the rows that it kept are known already.
-        for event in events.iter().filter(|_| revision > self.compacted) {
-            self.versions.insert((event.key.clone(), revision), event.row.clone());
+        if revision > self.compacted {
+            for KeyEvent { key, row } in &events {
+                self.keep(key.clone(), revision, row.clone());
+            }
         }
         self.log.insert(revision, Arc::new(RevisionLog { at, events }));
     }
@@ -115,7 +146,7 @@ impl History {
                 self.compact_key(&event.key, revision);
             }
         }
-        self.compacted = revision;
+        (self.compacted_before, self.compacted) = (self.compacted, revision);
     }
 
     /// Keeps only what the key was at `upto`, and not even that where it was deleted by then.
@@ -131,8 +162,9 @@ impl History {
             if found != key {
                 break;
             }
-            let hidden = (key.clone(), *at);
-            self.versions.remove(&hidden);
+            let hidden = (found.clone(), *at);
+            let row = self.versions.remove(&hidden).flatten();
+            self.size -= size::version(key, row.as_deref());
         }
     }
 }

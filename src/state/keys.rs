@@ -3,69 +3,14 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Revision;
 
+pub use crate::model::KeyRange;
+
 use super::State;
 use super::rows::{Key, KeyRow};
-
-/// etcd's range: `end` empty is the one key, `\0` everything from `key` on, else `[key, end)`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyRange {
-    pub key: Key,
-    pub end: Key,
-}
-
-impl KeyRange {
-    /// The range of a single key.
-    pub fn one(key: Key) -> KeyRange {
-        KeyRange { key, end: Bytes::new() }
-    }
-
-    /// All keys that start with `prefix`; an empty prefix is all keys.
-    pub fn prefix(prefix: &Key) -> KeyRange {
-        let open = || Bytes::from_static(b"\0");
-        if prefix.is_empty() {
-            return KeyRange { key: open(), end: open() };
-        }
-        let end = prefix_end(prefix).map_or_else(open, Bytes::from);
-        KeyRange { key: prefix.clone(), end }
-    }
-
-    /// The same as bounds of a map; those of an empty range may not be asked of one.
-    pub fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
-        let start = Bound::Included(self.key.as_ref());
-        match self.end.as_ref() {
-            b"" => (start, Bound::Included(self.key.as_ref())),
-            b"\0" => (start, Bound::Unbounded),
-            end => (start, Bound::Excluded(end)),
-        }
-    }
-
-    /// Whether the key lies in the range.
-    pub fn contains(&self, key: &[u8]) -> bool {
-        match self.end.as_ref() {
-            b"" => key == self.key.as_ref(),
-            b"\0" => key >= self.key.as_ref(),
-            end => key >= self.key.as_ref() && key < end,
-        }
-    }
-
-    /// Ends before it begins: nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        !matches!(self.end.as_ref(), b"" | b"\0") && self.end <= self.key
-    }
-}
-
-/// The first byte string after everything that starts with `prefix`; none after `ff ff …`.
-fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|b| *b != 0xff)?;
-    let mut end = prefix.get(..=last)?.to_vec();
-    *end.last_mut()? += 1;
-    Some(end)
-}
 
 /// What the rows of an answer are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -108,6 +53,11 @@ impl RangeQuery {
             min_create: 0,
             max_create: 0,
         }
+    }
+
+    /// The answer, from the rows of the range at the revision asked for, in order.
+    pub fn select(&self, rows: impl Iterator<Item = (Key, Arc<KeyRow>)>) -> RangeResult {
+        select(self, rows)
     }
 }
 
@@ -199,11 +149,24 @@ impl State {
         self.floor
     }
 
+    /// Whether it knows how the keys were at a revision.
+    pub(super) fn holds(&self, asked: Revision) -> Result<(), RangeError> {
+        let current = self.revision;
+        if asked > current {
+            return Err(RangeError::Future { asked, current });
+        }
+        if asked == current {
+            return Ok(());
+        }
+        let compacted = self.history.as_ref().ok_or(RangeError::NoHistory)?.compacted();
+        if asked < compacted { Err(RangeError::Compacted { asked, compacted }) } else { Ok(()) }
+    }
+
     /// etcd's range, now or at a past revision.
     pub fn range(&self, query: &RangeQuery) -> Result<RangeResult, RangeError> {
         let current = self.revision;
-        if query.revision > current {
-            return Err(RangeError::Future { asked: query.revision, current });
+        if query.revision > 0 {
+            self.holds(query.revision)?;
         }
         if query.revision <= 0 || query.revision == current {
             if query.count_only {
@@ -214,10 +177,6 @@ impl State {
             return Ok(select(query, rows));
         }
         let history = self.history.as_ref().ok_or(RangeError::NoHistory)?;
-        if query.revision < history.compacted() {
-            let compacted = history.compacted();
-            return Err(RangeError::Compacted { asked: query.revision, compacted });
-        }
         Ok(select(query, history.rows_at(&query.range, query.revision)))
     }
 }
@@ -227,10 +186,10 @@ fn select(query: &RangeQuery, rows: impl Iterator<Item = (Key, Arc<KeyRow>)>) ->
     let mut count = 0;
     let mut chosen: Vec<(Key, Arc<KeyRow>)> = Vec::new();
     let limit = usize::try_from(query.limit).ok().filter(|limit| *limit > 0);
-    let filtered = query.min_modified > 0
-        || query.max_modified > 0
-        || query.min_create > 0
-        || query.max_create > 0;
+    let filtered = query.min_modified != 0
+        || query.max_modified != 0
+        || query.min_create != 0
+        || query.max_create != 0;
     // In key order the first `limit` rows are the answer: the rest need only be counted.
     let in_order = query.sort_by == SortBy::Key && !query.descending && !filtered;
     for (key, row) in rows {
@@ -256,7 +215,8 @@ fn select(query: &RangeQuery, rows: impl Iterator<Item = (Key, Arc<KeyRow>)>) ->
 }
 
 fn passes(query: &RangeQuery, row: &KeyRow) -> bool {
-    let within = |value, min, max| (min <= 0 || value >= min) && (max <= 0 || value <= max);
+    // A bound below zero is one, too: 0 alone is none.
+    let within = |value, min, max| value >= min && (max == 0 || value <= max);
     within(row.modified, query.min_modified, query.max_modified)
         && within(row.create, query.min_create, query.max_create)
 }

@@ -5,16 +5,22 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod absorb;
+mod accounts;
+mod alarms;
 mod apply;
 mod backup;
 mod catalog;
 mod change;
 mod command;
+mod hash;
 mod history;
 mod keys;
 mod loading;
+mod past;
 mod presence;
+mod recent;
 mod rows;
+mod size;
 mod snapshot;
 mod staging;
 mod tables;
@@ -29,18 +35,24 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
+use crate::access::{Accounts, PasswordHash};
 use crate::model::{Applied, Index, LeaseId, Member, NodeId, Revision, Stamp, TokenId};
 
 use catalog::Catalog;
+use recent::Recent;
 
-pub use backup::{BackupError, BackupHead, BackupReader};
+pub use accounts::KeyRight;
+pub use alarms::{Alarm, AlarmKind, RaisedBy};
+pub use backup::{BackupError, BackupHead, BackupReader, backup_end};
 pub use change::{Change, Changes};
 pub use command::{
-    Admission, CatalogOp, Command, DeleteRange, Founding, KvCommand, Outcome, Proposal, Put,
-    Refusal, TokenDef, TokenPut, Trust,
+    Admission, CatalogOp, Command, DeleteRange, Founding, KvCommand, OnBehalf, Outcome, Proposal,
+    Put, Refusal, TokenDef, TokenPut, Trust,
 };
+pub use hash::KeyHash;
 pub use history::{History, KeyEvent, RevisionLog};
 pub use keys::{KeyRange, RangeError, RangeQuery, RangeResult, SortBy};
+pub use past::{EventsPage, EventsQuery, PastAnswer, PastEvent, PastQuery};
 pub use presence::{ABSENT, PRESENCE_CHECK, PRESENT, Presence, presence_check};
 pub use rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeDef,
@@ -69,15 +81,23 @@ pub struct State {
     keys: OrdMap<Key, Arc<KeyRow>>,
     tombstones: OrdMap<Key, Tombstone>,
     leases: OrdMap<LeaseId, LeaseRow>,
+    alarms: OrdMap<Alarm, RaisedBy>,
     catalog: Catalog,
+    /// Derived: what the present keys weigh.
+    keys_size: u64,
+    accounts: Accounts,
     /// Derived: the keys that hang on each lease.
     lease_keys: OrdMap<LeaseId, OrdSet<Key>>,
     /// Derived: the tombstones from the oldest to the newest.
     deletions: OrdSet<(Revision, Key)>,
     /// Server part: the past of the key space. Edges keep none.
     history: Option<History>,
+    /// Derived, where there is no history: the newest of it.
+    recent: Recent,
     /// Server part: who may be let in.
     tokens: OrdMap<TokenId, TokenRow>,
+    /// Server part: what the passwords of users are held against.
+    passwords: OrdMap<Arc<str>, PasswordHash>,
     /// Server part: a backup that is being restored.
     staging: Option<Staging>,
 }
@@ -102,14 +122,19 @@ impl State {
             keys: OrdMap::new(),
             tombstones: OrdMap::new(),
             leases: OrdMap::new(),
+            alarms: OrdMap::new(),
             catalog: Catalog::default(),
+            keys_size: 0,
+            accounts: Accounts::default(),
             lease_keys: OrdMap::new(),
             deletions: OrdSet::new(),
             history: match part {
                 Part::Server => Some(History::default()),
                 Part::Shared => None,
             },
+            recent: Recent::default(),
             tokens: OrdMap::new(),
+            passwords: OrdMap::new(),
             staging: None,
         }
     }
@@ -182,6 +207,16 @@ impl State {
     /// All join tokens in order of their ids; none on an edge.
     pub fn tokens(&self) -> impl Iterator<Item = &TokenRow> {
         self.tokens.values()
+    }
+
+    /// Users and roles, and whether they count.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// What a user's password is held against, if it has one and this is a server's state.
+    pub fn password(&self, user: &str) -> Option<&PasswordHash> {
+        self.passwords.get(user)
     }
 
     /// A bit turns over in memory.

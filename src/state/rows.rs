@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     CheckDef, Digest, Folded, Health, Index, LeaseId, NodeId, Revision, ServiceDef, Source, Stamp,
-    TokenId,
+    TokenId, limits,
 };
 
 use super::command::TokenDef;
@@ -108,11 +108,21 @@ pub struct Settings {
     pub standbys: u32,
     /// How long a node that was lost stays in the catalog before it is removed.
     pub node_grace: Duration,
+    /// Bytes that keys and leases may take before writes are refused: `State::live_size`.
+    pub quota: u64,
+    /// How much of the key space's past is kept, unless it has to make room.
+    pub history: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { voters: 3, standbys: 1, node_grace: Duration::from_secs(600) }
+        Settings {
+            voters: 3,
+            standbys: 1,
+            node_grace: Duration::from_secs(600),
+            quota: limits::QUOTA,
+            history: limits::HISTORY_AGE,
+        }
     }
 }
 

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::access::{AccountChange, Accounts, PasswordHash};
 use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp, TokenId};
 
 use super::State;
+use super::alarms::{Alarm, RaisedBy};
 use super::catalog::TableIndexes;
 use super::history::{History, KeyEvent};
 use super::loading::Strings;
+use super::recent::Recent;
 use super::rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeRow,
     TokenRow, Tombstone,
 };
+use super::size;
 use super::snapshot::{Part, Sealer, SnapshotError};
 use super::staging::{Piece, Staging};
 
@@ -29,6 +33,9 @@ const CHECKS: u8 = 8;
 /// The indexes cannot be derived from the rows: what moved them may have gone since.
 const NODE_INDEXES: u8 = 9;
 const SERVICE_INDEXES: u8 = 10;
+const ALARMS: u8 = 11;
+/// Users and roles, and whether they count; of who never had any, nothing.
+const ACCOUNTS: u8 = 12;
 /// From here on the server part.
 const HISTORY: u8 = 128;
 /// Versions that a compaction left are not in the log: they come apart.
@@ -38,6 +45,7 @@ const PAST: u8 = 130;
 const TOKENS: u8 = 131;
 /// The pieces of a backup that is being restored.
 const STAGED: u8 = 132;
+const PASSWORDS: u8 = 133;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Head {
@@ -78,13 +86,26 @@ pub(super) fn write<E, S: FnMut(&[u8]) -> Result<(), E>>(
     nodes.try_for_each(|(name, node)| out.row(NODE_INDEXES, &(name, node.indexes())))?;
     let mut services = catalog.services.iter();
     services.try_for_each(|(name, entry)| out.row(SERVICE_INDEXES, &(name, entry.indexes())))?;
+    state.alarms.iter().try_for_each(|row| out.row(ALARMS, &row))?;
+    write_accounts(&state.accounts, out)?;
     match (part, &state.history) {
         (Part::Server, Some(history)) => {
             write_history(state, history, out)?;
-            state.tokens.iter().try_for_each(|row| out.row(TOKENS, &row))
+            state.tokens.iter().try_for_each(|row| out.row(TOKENS, &row))?;
+            state.passwords.iter().try_for_each(|row| out.row(PASSWORDS, &row))
         }
         _ => Ok(()),
     }
+}
+
+fn write_accounts<E, S: FnMut(&[u8]) -> Result<(), E>>(
+    accounts: &Accounts,
+    out: &mut Sealer<S>,
+) -> Result<(), E> {
+    if accounts.are_untouched() {
+        return Ok(());
+    }
+    accounts.rows().try_for_each(|row| out.row(ACCOUNTS, &row))
 }
 
 fn head(state: &State) -> Head {
@@ -112,7 +133,7 @@ fn write_history<E, S: FnMut(&[u8]) -> Result<(), E>>(
             _ => Version::Past(row.clone()),
         },
     };
-    out.row(HISTORY, &history.compacted)?;
+    out.row(HISTORY, &(history.compacted, history.compacted_before))?;
     if let Some(Staging { id, at, pieces, .. }) = &state.staging {
         for (offset, bytes) in pieces {
             let piece = Piece { id: *id, at: *at, offset: *offset, bytes: bytes.clone() };
@@ -162,6 +183,7 @@ impl Tables {
                 if !row.lease.is_none() {
                     state.lease_keys.entry(row.lease).or_default().insert(key.clone());
                 }
+                state.keys_size += size::version(&key, Some(&row));
                 state.keys.insert(key, row);
             }),
             TOMBSTONES => each(rows, |(key, row): (Key, Tombstone)| state.remember(&key, row)),
@@ -187,6 +209,15 @@ impl Tables {
                     [entry.catalog_index, entry.health_index, entry.checks_index] = indexes;
                 }
             }),
+            ALARMS => each(rows, |(alarm, by): (Alarm, RaisedBy)| {
+                state.alarms.insert(alarm, by);
+            }),
+            ACCOUNTS => each(rows, |row: AccountChange| state.accounts.absorb(&row)),
+            PASSWORDS if part == Part::Server => {
+                each(rows, |(user, hash): (Arc<str>, PasswordHash)| {
+                    state.passwords.insert(user, hash);
+                })
+            }
             TOKENS if part == Part::Server => each(rows, |(id, row): (TokenId, TokenRow)| {
                 state.tokens.insert(id, row);
             }),
@@ -197,8 +228,8 @@ impl Tables {
 
     fn take_history(&mut self, kind: u8, rows: &[u8]) -> Result<(), Unfit> {
         if kind == HISTORY {
-            return each(rows, |compacted| {
-                self.history = Some(History { compacted, ..History::default() });
+            return each(rows, |(compacted, before)| {
+                self.history = Some(History::since(compacted, before));
             });
         }
         if kind == STAGED {
@@ -219,7 +250,7 @@ impl Tables {
         match kind {
             KEPT => try_each(rows, |(key, revision, version): (Key, Revision, Version)| {
                 let row = row(&key, revision, version)?;
-                history.versions.insert((key, revision), row);
+                history.keep(key, revision, row);
                 Ok(())
             }),
             PAST => try_each(rows, |event: (Revision, Stamp, Key, Version)| {
@@ -258,6 +289,7 @@ impl Tables {
         if part == Part::Server && state.history.is_none() {
             return Err(SnapshotError::Missing("server"));
         }
+        state.recent = Recent::after(state.revision);
         Ok(state)
     }
 }

@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 use crate::model::{Folded, Index};
 
+use super::keys::KeyRange;
+
 /// A thing that can change. Whoever waits for it is woken when, and only when, the index that
 /// answers for it moves. (Two indexes also move in silence, as `/v1/kv` and `/v1/catalog` of
 /// Consul have it: that of a thing which is absent and stays so, and that of a prefix when the
@@ -16,6 +18,8 @@ pub enum Topic {
     Key(Bytes),
     /// Any key that starts with it; empty: any key. `State::prefix_index`.
     Prefix(Bytes),
+    /// Any key of that range, as etcd has it; it has no index, for its watchers go by revisions.
+    Range(KeyRange),
     /// A service's instances, their nodes and all checks that count for them.
     /// `State::service_health_index`.
     Service(Folded),

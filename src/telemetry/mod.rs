@@ -4,4 +4,4 @@ mod logging;
 mod metrics;
 
 pub use logging::{LogConfig, LogFormat, init_logging};
-pub use metrics::{Counter, Family, Gauge, Labels, Metrics};
+pub use metrics::{Counter, Family, Gauge, Histogram, Labels, Metrics, Reading, Value, latencies};

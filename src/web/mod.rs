@@ -55,6 +55,7 @@ impl Listener {
 
 /// The pages as a router without a fallback.
 pub fn router(parts: Parts) -> Router {
+    let parts = Arc::new(parts);
     Router::new()
         .route("/", any(home))
         .route("/livez", any(probes::live))
@@ -63,12 +64,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/readyz/{check}", any(probes::ready))
         .route("/metrics", any(metrics))
         .route("/status", get(status::show))
-        .route(
-            "/admin/snapshot",
-            get(snapshot::save).put(snapshot::restore).layer(snapshot::room()),
-        )
-        .merge(admin::routes())
-        .with_state(Arc::new(parts))
+        .merge(admin::routes(&parts))
+        .with_state(parts)
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

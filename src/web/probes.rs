@@ -8,13 +8,17 @@ use axum::extract::{Path, State};
 use http::header::{ALLOW, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::cluster::{Cluster, Consistency};
+use crate::cluster::{Cluster, Consistency, ReadError};
 use crate::lifecycle::Gate;
+use crate::state::AlarmKind;
 
 use super::{Parts, TEXT, answer};
 
 /// How long a probe waits for a leader.
 const PATIENCE: Duration = Duration::from_secs(7);
+
+/// As etcd words it.
+const NO_LEADER: &str = "etcdserver: request timed out";
 
 /// A check's name and what is wrong.
 type Check = (&'static str, Option<String>);
@@ -42,15 +46,16 @@ pub async fn ready(
     checks.push(("linearizable_read", linearizable(&parts.cluster).await));
     // Where etcd's learners serve nothing and are not ready, a standby serves everything.
     checks.push(("non_learner", None));
-    checks.push(("data_corruption", None));
+    let corrupt = parts.cluster.snapshot().has_alarm(AlarmKind::Corrupt);
+    checks.push(("data_corruption", corrupt.then(|| "alarm activated: CORRUPT".to_owned())));
     respond(&parts, checks, only, &request)
 }
 
 async fn linearizable(cluster: &Cluster) -> Option<String> {
     let read = cluster.read(Consistency::Linearizable);
     match tokio::time::timeout(PATIENCE, read).await {
+        Ok(Err(ReadError::NoLeader | ReadError::NoQuorum)) | Err(_) => Some(NO_LEADER.to_owned()),
         Ok(outcome) => outcome.err().map(|error| error.to_string()),
-        Err(_) => Some("no cluster leader".to_owned()),
     }
 }
 
@@ -63,7 +68,10 @@ fn respond(
 ) -> Response<Body> {
     match *request.method() {
         Method::GET => {}
-        Method::OPTIONS => return answer(parts, StatusCode::OK, TEXT, ""),
+        Method::OPTIONS => {
+            parts.requests.count("web", StatusCode::OK);
+            return Response::new(Body::empty());
+        }
         _ => return not_allowed(parts),
     }
     if let Some(Path(only)) = only {

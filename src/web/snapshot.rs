@@ -1,20 +1,20 @@
 //! `/admin/snapshot`: a backup of everything to take away, or to put in the place of everything.
 
-use std::io::{self, Write};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use bytes::Bytes;
-use futures::stream;
+use futures::StreamExt as _;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::cluster::{Consistency, ProposeError, RestoreError, Restored};
 use crate::model::limits;
+use crate::net::http::written;
 
 use super::{Parts, TEXT, answer};
 
@@ -22,8 +22,6 @@ use super::{Parts, TEXT, answer};
 const AT_ONCE: usize = 2;
 /// What is handed to the connection at once.
 const PIECE: usize = 256 * 1024;
-/// Pieces that wait for a slow client.
-const WAITING: usize = 4;
 
 /// Bounds how many are under way.
 pub fn room() -> Extension<Arc<Semaphore>> {
@@ -42,43 +40,12 @@ pub async fn save(State(parts): State<Arc<Parts>>, Extension(room): Room) -> Res
         Ok(state) => state,
         Err(error) => return say(&parts, StatusCode::SERVICE_UNAVAILABLE, &error),
     };
-    let (sender, receiver) = mpsc::channel(WAITING);
-    tokio::task::spawn_blocking(move || {
-        let mut out = Pieces { sender, piece: Vec::with_capacity(PIECE) };
-        // It fails where the client has gone, and there is nobody to tell.
-        let _ = state.back_up(&mut out).and_then(|()| out.flush());
-        drop(permit);
-    });
-    let pieces = stream::unfold(receiver, async |mut receiver| {
-        let piece = receiver.recv().await?;
-        Some((Ok::<Bytes, io::Error>(piece), receiver))
+    let pieces = written(PIECE, move |out| {
+        let _permit = permit;
+        state.back_up(out)
     });
     let kind = HeaderValue::from_static("application/octet-stream");
-    answer(&parts, StatusCode::OK, kind, Body::from_stream(pieces))
-}
-
-/// Hands what is written to the connection, no faster than it takes it.
-struct Pieces {
-    sender: mpsc::Sender<Bytes>,
-    piece: Vec<u8>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.piece.extend_from_slice(bytes);
-        if self.piece.len() >= PIECE {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let piece = Bytes::from(std::mem::take(&mut self.piece));
-        if piece.is_empty() {
-            return Ok(());
-        }
-        self.sender.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
+    answer(&parts, StatusCode::OK, kind, Body::from_stream(pieces.map(Ok::<_, Infallible>)))
 }
 
 /// Restores what the body holds: all of it or, whatever goes wrong, nothing.

@@ -9,8 +9,20 @@ const WRITE: &str = "REMORA_GENERATE";
 #[test]
 fn the_code_of_etcds_messages_is_that_of_their_definitions() {
     let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/etcd/proto");
+    let packages = ["etcdserverpb", "mvccpb", "authpb", "v3lockpb", "v3electionpb"];
     let out = tempfile::TempDir::new().unwrap();
-    let files = ["kv", "lease", "watch", "cluster", "lock", "election"];
+    let files = [
+        "kv",
+        "lease",
+        "watch",
+        "cluster",
+        "maintenance",
+        "authpb",
+        "auth",
+        "lock",
+        "election",
+        "health",
+    ];
     let definitions = protox::compile(files.map(|file| format!("{file}.proto")), [&proto]).unwrap();
     let mut json = pbjson_build::Builder::new();
     definitions.file.iter().for_each(|file| {
@@ -18,19 +30,22 @@ fn the_code_of_etcds_messages_is_that_of_their_definitions() {
     });
     json.preserve_proto_field_names()
         .ignore_unknown_fields()
+        .exclude([".mvccpb.Event"])
         .out_dir(out.path())
-        .build(&[".etcdserverpb", ".mvccpb", ".v3lockpb", ".v3electionpb"])
+        .build(&packages.map(|name| format!(".{name}")))
         .unwrap();
     tonic_prost_build::configure()
         .bytes(".")
+        .extern_path(".mvccpb.Event", "crate::etcd::event::Event")
         .build_client(false)
         .build_transport(false)
         .out_dir(out.path())
         .compile_fds(definitions)
         .unwrap();
-    let packages = ["etcdserverpb", "mvccpb", "v3lockpb", "v3electionpb"];
     let names = packages.map(|name| [format!("{name}.rs"), format!("{name}.serde.rs")]);
-    for name in names.as_flattened() {
+    // Nobody asks after gRPC's health in JSON.
+    let health = ["grpc.health.v1.rs".to_owned()];
+    for name in names.as_flattened().iter().chain(&health) {
         let committed: PathBuf = proto.join("generated").join(name);
         let fresh = fs::read_to_string(out.path().join(name)).unwrap();
         if std::env::var_os(WRITE).is_some() {

@@ -1,7 +1,7 @@
 //! etcd's own client on real agents: keys over gRPC, on a server and through an edge.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Lines, Read as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,6 +13,43 @@ fn etcdctl(agent: &Agent, args: &[&str]) -> Result<String, String> {
     let mut all = vec![endpoint.as_str(), "--command-timeout=10s"];
     all.extend(args);
     run("etcdctl", &all)
+}
+
+/// `etcdctl watch`, until it is dropped.
+struct Watching {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watching {
+    fn start(agent: &Agent, args: &[&str]) -> Watching {
+        let endpoint = format!("--endpoints=http://{}", agent.spec.place.http());
+        let mut command = Command::new("etcdctl");
+        command.args([&*endpoint, "watch"]).args(args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Watching { child, lines }
+    }
+
+    /// The next so many lines.
+    fn next(&mut self, count: usize) -> Vec<String> {
+        self.lines.by_ref().take(count).map(Result::unwrap).collect()
+    }
+
+    /// Why it ended by itself.
+    fn ended(mut self) -> String {
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[test]
@@ -58,6 +95,11 @@ fn etcdctl_grants_leases_that_end_when_nobody_renews_them() {
     assert!(gone.contains("requested lease not found"), "{gone}");
 }
 
+fn txn(agent: &Agent, script: &str) -> String {
+    let endpoint = format!("--endpoints=http://{}", agent.spec.place.http());
+    run_with("etcdctl", &[&endpoint, "txn"], script).unwrap()
+}
+
 #[test]
 fn etcdctl_compares_and_swaps_and_compacts() {
     let server = Agent::start(AgentSpec::server("server"));
@@ -65,10 +107,6 @@ fn etcdctl_compares_and_swaps_and_compacts() {
     let swap = "value(\"app/owner\") = \"\"\n\nput app/owner a\nget app/owner\n\nput app/owner b\nget app/owner\n\n";
     let create =
         "create(\"app/owner\") = \"0\"\n\nput app/owner a\nget app/owner\n\nget app/owner\n\n";
-    let txn = |agent: &Agent, script: &str| {
-        let endpoint = format!("--endpoints=http://{}", agent.spec.place.http());
-        run_with("etcdctl", &[&endpoint, "txn"], script).unwrap()
-    };
     assert_eq!(txn(&edge, create), "SUCCESS\n\nOK\n\napp/owner\na\n");
     assert_eq!(txn(&server, create), "FAILURE\n\napp/owner\na\n");
     assert_eq!(txn(&edge, swap), "FAILURE\n\nOK\n\napp/owner\nb\n");
@@ -85,19 +123,40 @@ fn etcdctl_compares_and_swaps_and_compacts() {
 fn etcdctl_watches_what_was_and_what_comes() {
     let server = Agent::start(AgentSpec::server("server"));
     etcdctl(&server, &["put", "app/a", "old"]).unwrap();
-    let endpoint = format!("--endpoints=http://{}", server.spec.place.http());
-    let mut command = std::process::Command::new("etcdctl");
-    command.args([&*endpoint, "watch", "--prefix", "app/", "--rev=2"]);
-    let mut watch = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
-    let mut next = |count| lines.by_ref().take(count).map(Result::unwrap).collect::<Vec<_>>();
-    assert_eq!(next(3), ["PUT", "app/a", "old"]);
+    let mut watch = Watching::start(&server, &["--prefix", "app/", "--rev=2"]);
+    assert_eq!(watch.next(3), ["PUT", "app/a", "old"]);
     etcdctl(&server, &["put", "app/b", "new"]).unwrap();
-    assert_eq!(next(3), ["PUT", "app/b", "new"]);
+    assert_eq!(watch.next(3), ["PUT", "app/b", "new"]);
     etcdctl(&server, &["del", "app/a"]).unwrap();
-    assert_eq!(next(2), ["DELETE", "app/a"]);
-    watch.kill().unwrap();
-    watch.wait().unwrap();
+    assert_eq!(watch.next(2), ["DELETE", "app/a"]);
+}
+
+/// An edge keeps the newest revisions alone: what came before it is asked of a server.
+#[test]
+fn an_edge_tells_of_the_past() {
+    let server = Agent::start(AgentSpec::server("server"));
+    for n in 2..=5 {
+        etcdctl(&server, &["put", "app/a", &format!("v{n}")]).unwrap();
+    }
+    let edge = Agent::start(AgentSpec::edge("edge", vec![server.spec.place.peer()]));
+    assert_eq!(etcdctl(&edge, &["get", "app/a", "--rev=3"]).unwrap(), "app/a\nv3\n");
+    let past = etcdctl(&edge, &["get", "--prefix", "app/", "--rev=4", "-w=fields"]);
+    assert!(past.unwrap().contains("\"Count\" : 1"));
+    assert_eq!(txn(&edge, "\nget app/a --rev=2\n\n\n"), "SUCCESS\n\napp/a\nv2\n");
+
+    let mut watch = Watching::start(&edge, &["app/a", "--rev=2", "--prev-kv"]);
+    assert_eq!(watch.next(3), ["PUT", "app/a", "v2"]);
+    assert_eq!(watch.next(5), ["PUT", "app/a", "v2", "app/a", "v3"]);
+    assert_eq!(watch.next(10)[..5], ["PUT", "app/a", "v3", "app/a", "v4"]);
+    etcdctl(&edge, &["del", "app/a"]).unwrap();
+    assert_eq!(watch.next(4), ["DELETE", "app/a", "v5", "app/a"]);
+
+    etcdctl(&edge, &["compaction", "5"]).unwrap();
+    let gone = etcdctl(&edge, &["get", "app/a", "--rev=4"]).unwrap_err();
+    assert!(gone.contains("mvcc: required revision has been compacted"), "{gone}");
+    let late = Watching::start(&edge, &["app/a", "--rev=3"]);
+    let said = late.ended();
+    assert!(said.contains("compacted"), "{said}");
 }
 
 #[test]
@@ -124,7 +183,7 @@ fn curl_watches_line_by_line() {
     etcdctl(&server, &["put", "a", "1"]).unwrap();
     let url = format!("http://{}/v3/watch", server.spec.place.http());
     let body = r#"{"create_request":{"key":"YQ==","start_revision":"2"}}"#;
-    let mut curl = std::process::Command::new("curl");
+    let mut curl = Command::new("curl");
     curl.args(["-sN", "-d", body, &url]).stdout(Stdio::piped());
     let mut curl = curl.spawn().unwrap();
     let mut lines = BufReader::new(curl.stdout.take().unwrap()).lines();
@@ -144,6 +203,4 @@ fn what_is_refused_carries_etcds_code_and_text() {
     assert!(past.contains("mvcc: required revision is a future revision"), "{past}");
     let lease = etcdctl(&server, &["put", "a", "b", "--lease=1234"]).unwrap_err();
     assert!(lease.contains("requested lease not found"), "{lease}");
-    let unknown = etcdctl(&server, &["alarm", "list"]).unwrap_err();
-    assert!(unknown.contains("code = Unimplemented"), "{unknown}");
 }

@@ -1,8 +1,10 @@
 //! Everything that needs the real program: agents, clusters, real clients, and the house rules.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+mod accounts;
 mod bad_input;
 mod durability;
+mod examples;
 mod exposure;
 mod generated;
 mod grpc;
@@ -12,10 +14,12 @@ mod heartbeat;
 mod history;
 mod hold;
 mod house;
+mod keys;
 mod main_job;
 mod membership;
 mod operate;
 mod tidy;
 mod tls;
 mod trust;
+mod upkeep;
 mod words;

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The module table: a module may name only those before it.
-const TABLE: [&str; 20] = [
+const TABLE: [&str; 21] = [
     "model",
+    "access",
     "state",
     "balance",
     "render",
@@ -31,17 +32,18 @@ const TABLE: [&str; 20] = [
 const TOP: &str = "cli";
 
 const FRONTS: [&str; 6] = ["dns", "consul", "etcd", "proxy", "files", "web"];
-const PURE: [&str; 3] = ["state", "balance", "render"];
+const PURE: [&str; 4] = ["access", "state", "balance", "render"];
 
 /// Libraries with a stated few homes; any other may be used where it is needed.
-const HOMES: [(&str, &[&str]); 18] = [
-    ("imbl", &["state"]),
+const HOMES: [(&str, &[&str]); 19] = [
+    ("imbl", &["access", "state"]),
     ("minijinja", &["render"]),
     ("prometheus_client", &["telemetry"]),
     ("rustls", &["net", "health"]),
     ("rcgen", &["identity", "net"]),
     ("webpki", &["identity", "net"]),
     ("aws_lc_rs", &["net", "identity"]),
+    ("argon2", &["identity"]),
     ("arc_swap", &["replica", "proxy"]),
     ("openraft", &["raft"]),
     ("hickory_proto", &["dns"]),

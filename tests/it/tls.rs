@@ -222,6 +222,49 @@ fn etcdctl_is_served_over_tls_if_it_shows_a_certificate() {
     assert_eq!(kept.text(), "one", "those who were refused wrote nothing");
 }
 
+/// The name in a certificate is the user of who shows no token: over gRPC, not by the gateway.
+#[test]
+fn a_certificate_is_its_users() {
+    let site = Site::new("asked-by-name", true);
+    write_pair(site.dir.path(), "bob", &site.authority.client("bob", 2090));
+    let plain = format!("--endpoints=http://{}", site.agent.spec.place.http());
+    let tell = |args: &[&str]| {
+        let args: Vec<&str> = [plain.as_str()].iter().chain(args).copied().collect();
+        run("etcdctl", &args).unwrap()
+    };
+    tell(&["user", "add", "root:rpw"]);
+    tell(&["user", "grant-role", "root", "root"]);
+    tell(&["user", "add", "ann", "--no-password"]);
+    tell(&["role", "add", "app"]);
+    tell(&["role", "grant-permission", "app", "readwrite", "--prefix", "app/"]);
+    tell(&["user", "grant-role", "ann", "app"]);
+    tell(&["auth", "enable"]);
+    let files = |name: &str| {
+        let file = |kind: &str| site.file(&format!("{name}.{kind}"));
+        [format!("--cert={}", file("crt")), format!("--key={}", file("key"))]
+    };
+    let etcdctl = |name: &str, args: &[&str]| {
+        let (endpoint, ca) =
+            (format!("--endpoints={}", site.https), format!("--cacert={}", site.file("ca.crt")));
+        let [cert, key] = files(name);
+        let mut all = vec![endpoint.as_str(), &ca, &cert, &key];
+        all.extend(args);
+        run("etcdctl", &all)
+    };
+    assert_eq!(etcdctl("ann", &["put", "app/a", "one"]).unwrap(), "OK\n");
+    assert_eq!(etcdctl("ann", &["get", "app/a"]).unwrap(), "app/a\none\n");
+    let denied = etcdctl("ann", &["get", "secret"]).unwrap_err();
+    assert!(denied.contains("permission denied"), "{denied}");
+    let unknown = etcdctl("bob", &["get", "app/a"]).unwrap_err();
+    assert!(unknown.contains("permission denied"), "{unknown}");
+    let root = etcdctl("ann", &["--user=root:rpw", "get", "secret"]);
+    assert_eq!(root.unwrap(), "", "a token says more than the certificate");
+    let ann = [site.file("ann.crt"), site.file("ann.key")];
+    let more = ["--cert", &ann[0], "--key", &ann[1], "-d", r#"{"key":"YXBwL2E="}"#];
+    let nobody = site.curl(&more, "/v3/kv/range").unwrap();
+    assert!(nobody.contains("user name is empty"), "{nobody}");
+}
+
 #[test]
 fn the_commands_speak_tls_and_unix_sockets_and_say_what_is_missing() {
     let site = Site::new("asked-safely", true);

@@ -9,7 +9,7 @@ use crate::cluster::RoleWish;
 use crate::model::NodeName;
 
 use super::service::Service;
-use super::values::{Advertise, Argv, HttpListen, Listen, Mode, Period, Size, Span};
+use super::values::{Advertise, Argv, HttpListen, Listen, Mode, Period, Size, Span, Volume};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -69,6 +69,9 @@ pub struct ClusterSection {
 pub struct LimitsSection {
     pub value: Option<Size>,
     pub request: Option<Size>,
+    pub txn_ops: Option<usize>,
+    pub quota: Option<Volume>,
+    pub history: Option<Period>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -16,7 +16,7 @@ use crate::{consul, dns, etcd, files, net, presence, proxy};
 
 use super::file::{
     BalanceSetting, ClusterSection, DnsSection, File, FilesSection, ForwardSetting, HttpSection,
-    ProtocolSetting, RoleSetting, TemplateSection, UpstreamSection, WaitSection,
+    LimitsSection, ProtocolSetting, RoleSetting, TemplateSection, UpstreamSection, WaitSection,
 };
 use super::load::ConfigError;
 use super::token;
@@ -78,9 +78,7 @@ pub fn resolve(file: File, flags: &Flags) -> Result<Resolved, ConfigError> {
             datacenter: datacenter.clone(),
             kv_value_limit: file.limits.value.map_or(limits::KV_VALUE, |size| size.0),
         },
-        etcd: etcd::Config {
-            request_limit: file.limits.request.map_or(limits::ETCD_REQUEST, |size| size.0),
-        },
+        etcd: etcd(&file.limits)?,
         dns,
         proxy: proxy::Config { upstreams: upstreams(file.upstreams)? },
         files: files::Config {
@@ -90,6 +88,36 @@ pub fn resolve(file: File, flags: &Flags) -> Result<Resolved, ConfigError> {
         cluster,
         http,
     })
+}
+
+fn etcd(section: &LimitsSection) -> Result<etcd::Config, ConfigError> {
+    let default = etcd::Config::default();
+    let txn_ops = section.txn_ops.unwrap_or(default.txn_ops);
+    if txn_ops == 0 || txn_ops > limits::TXN_OPS_MAX {
+        let message = format!("from 1 to {} operations are allowed", limits::TXN_OPS_MAX);
+        return Err(ConfigError::setting("limits.txn_ops", message));
+    }
+    let request_limit = section.request.map_or(default.request_limit, |size| size.0);
+    Ok(etcd::Config { request_limit, txn_ops })
+}
+
+/// What a cluster that this agent founds begins with.
+fn settings(file: &File) -> Result<Settings, ConfigError> {
+    let default = Settings::default();
+    let voters = file.cluster.voters.unwrap_or(default.voters);
+    let standbys = file.cluster.standbys.unwrap_or(default.standbys);
+    if voters == 0 {
+        return Err(ConfigError::setting("cluster.voters", "a cluster needs a voter"));
+    }
+    let quota = file.limits.quota.map_or(default.quota, |quota| quota.0);
+    let history = file.limits.history.map_or(default.history, |period| period.0);
+    let (least, most) = limits::HISTORY_AGE_RANGE;
+    if !(least..=most).contains(&history) {
+        let [least, most] = [least, most].map(humantime::format_duration);
+        let message = format!("from {least} to {most} are allowed");
+        return Err(ConfigError::setting("limits.history", message));
+    }
+    Ok(Settings { voters, standbys, quota, history, ..default })
 }
 
 fn host_name() -> Result<NodeName, ConfigError> {
@@ -147,12 +175,6 @@ fn members(
         let why = "an edge or a relay needs another agent to join";
         return Err(ConfigError::setting("cluster.join", why));
     }
-    let default = Settings::default();
-    let voters = section.voters.unwrap_or(default.voters);
-    let standbys = section.standbys.unwrap_or(default.standbys);
-    if voters == 0 {
-        return Err(ConfigError::setting("cluster.voters", "a cluster needs a voter"));
-    }
     let expect = expect(section, join)?;
     let presence_ttl = section.presence_ttl.map_or(PRESENCE_TTL, |period| period.0);
     if presence_ttl < Duration::from_secs(1) {
@@ -180,7 +202,7 @@ fn members(
         token,
         client_urls: file.http.advertise.clone(),
         lifetimes: lifetimes(section.certificate_ttl.map(|period| period.0))?,
-        settings: Settings { voters, standbys, ..Settings::default() },
+        settings: settings(file)?,
         level: LEVEL,
         pace: pace(section)?,
         sizes: LogSizes::default(),

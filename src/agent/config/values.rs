@@ -1,5 +1,6 @@
 //! How single values are written in the config: durations, sizes, addresses, file modes.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -45,30 +46,49 @@ pub struct Size(pub usize);
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let max = limits::CONFIGURABLE_MAX;
-        match size(text.trim()) {
-            Some(size) if (1..=max).contains(&size) => Ok(Size(size)),
-            Some(size) => Err(de::Error::custom(format!("{size} bytes: allowed are 1 to {max}"))),
-            None => Err(de::Error::custom(format!(
-                "{text:?} is no size: write it like 512KiB, 1MiB or 4096"
-            ))),
-        }
+        bytes(&String::deserialize(from)?, (1, limits::CONFIGURABLE_MAX))
+            .map(Size)
+            .map_err(de::Error::custom)
     }
 }
 
-fn size(text: &str) -> Option<usize> {
+/// What a cluster may hold, within `limits::QUOTA_RANGE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Volume(pub u64);
+
+impl<'de> Deserialize<'de> for Volume {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        bytes(&String::deserialize(from)?, limits::QUOTA_RANGE)
+            .map(Volume)
+            .map_err(de::Error::custom)
+    }
+}
+
+fn bytes<N: TryFrom<u64> + PartialOrd + Display>(
+    text: &str,
+    (min, max): (N, N),
+) -> Result<N, String> {
+    match size(text.trim()).map(N::try_from) {
+        Some(Ok(size)) if (&min..=&max).contains(&&size) => Ok(size),
+        Some(_) => Err(format!("{text} bytes: allowed are {min} to {max}")),
+        None => Err(format!("{text:?} is no size: write it like 512KiB, 1MiB or 4096")),
+    }
+}
+
+fn size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = match unit.trim() {
         "" | "B" => 1,
         "KiB" | "K" | "k" => 1 << 10,
         "MiB" | "M" => 1 << 20,
+        "GiB" | "G" => 1 << 30,
         "kB" | "KB" => 1000,
         "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
         _ => return None,
     };
-    number.parse::<usize>().ok()?.checked_mul(unit)
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// An address and a port to listen on; `localhost` is 127.0.0.1, `:8500` is every address.
@@ -227,5 +247,18 @@ mod tests {
         for text in ["ftp://127.0.0.1:1", "https://web", "unix:r.sock", "unix:/run/", &long] {
             assert!(text.parse::<HttpListen>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn sizes_keep_within_their_bounds() {
+        let (small, large) = (1024, limits::QUOTA_RANGE.1);
+        assert_eq!(bytes("512KiB", (1, limits::CONFIGURABLE_MAX)), Ok(512 << 10));
+        assert_eq!(bytes("2GiB", limits::QUOTA_RANGE), Ok(2 << 30));
+        assert_eq!(bytes(" 1kB", (1, small)), Ok(1000));
+        for text in ["17MiB", "0", "1TiB", "-1", "99999999999GiB"] {
+            assert!(bytes(text, (1, limits::CONFIGURABLE_MAX)).is_err(), "{text}");
+        }
+        assert!(bytes(&large.to_string(), limits::QUOTA_RANGE).is_ok());
+        assert!(bytes(&(large + 1).to_string(), limits::QUOTA_RANGE).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::Cluster;
+use crate::cluster::asks::Pulse;
 use crate::cluster::deadlines::{Deadlines, Due, Moment, Subject, TICK, Verdict};
 use crate::cluster::duties::forget;
 use crate::model::{Health, LeaseId, NodeId, NodeName, Source, limits};
@@ -120,6 +121,22 @@ async fn a_lease_granted_again_under_its_id_is_another() {
     deadlines.sync(&cluster.snapshot(), now);
     deadlines.renew(Subject::Presence(AGENT), now);
     assert_eq!(run(&mut deadlines, &mut now, secs(9) - TICK), Due::default());
+}
+
+#[tokio::test]
+async fn a_lease_is_revoked_and_granted_between_two_ticks() {
+    let cluster = world().await;
+    let (now, pulse) = (secs(1), Pulse::Lease(LEASE));
+    let mut deadlines = Deadlines::begin(&cluster.snapshot(), secs(0));
+    done(&cluster, Command::LeaseRevoke(LEASE)).await;
+    deadlines.meet(pulse, &cluster.snapshot(), now);
+    assert_eq!(deadlines.answer(pulse, now), Verdict::Gone);
+    done(&cluster, Command::LeaseGrant { id: LEASE, ttl: TTL * 2 }).await;
+    deadlines.meet(pulse, &cluster.snapshot(), now);
+    assert_eq!(deadlines.answer(Pulse::LeaseLeft(LEASE), secs(2)), Verdict::For(TTL * 2 - secs(1)));
+    deadlines.meet(pulse, &cluster.snapshot(), secs(3));
+    let left = deadlines.answer(Pulse::LeaseLeft(LEASE), secs(3));
+    assert_eq!(left, Verdict::For(TTL * 2 - secs(2)), "to meet is not to renew");
 }
 
 #[tokio::test]

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::cluster::asks::{Ask, Introduction, Petition, Pulse, Reach};
+use crate::access::{AccountCommand, Caller};
+use crate::cluster::asks::{Ask, Introduction, Petition, Pulse, Reach, Secret};
 use crate::cluster::checkpoint::{Report, Sum};
 use crate::cluster::rights::{Kind, may_ask, may_open, may_serve};
 use crate::model::{Applied, LeaseId, NodeId, NodeName, Role, Stamp, TokenId};
 use crate::net::peer::{Peer, Purpose};
 use crate::state::{
-    Admission, Command, DeleteRange, Founding, KeyRange, KvCommand, Put, Settings, TokenDef,
-    TokenPut, Trust,
+    Admission, Alarm, AlarmKind, Command, DeleteRange, Founding, KeyRange, KvCommand, Put,
+    Settings, TokenDef, TokenPut, Trust,
 };
 
 const ME: NodeId = NodeId(7);
@@ -51,7 +52,7 @@ fn contact(id: NodeId) -> Command {
 }
 
 /// One of each command, by what it is for. A new variant does not compile until it has a place.
-fn commands() -> [(&'static str, Vec<Command>); 4] {
+fn commands() -> [(&'static str, Vec<Command>); 5] {
     let applications = vec![
         Command::Put(Put {
             key: Bytes::from_static(b"k"),
@@ -69,9 +70,11 @@ fn commands() -> [(&'static str, Vec<Command>); 4] {
         Command::Compact(1),
         Command::LeaseGrant { id: LeaseId(1), ttl: Duration::from_secs(1) },
         Command::LeaseRevoke(LeaseId(1)),
-        Command::Catalog(Vec::new()),
+        Command::Account(AccountCommand::Enable),
     ];
+    let agents = vec![Command::Catalog(Vec::new())];
     let def = TokenDef { id: TokenId(1), role: Role::Edge, public: Bytes::new() };
+    let alarm = Alarm { kind: AlarmKind::Corrupt, member: ME };
     let operators = vec![
         Command::Admit(admission()),
         Command::Retire(ME),
@@ -82,6 +85,7 @@ fn commands() -> [(&'static str, Vec<Command>); 4] {
         Command::Stage { id: 1, offset: 0, bytes: Bytes::new() },
         Command::Unstage(1),
         Command::Restore { id: 1, lineage: 1 },
+        Command::Alarm { alarm, on: true },
     ];
     let leader = vec![
         Command::Found(Founding {
@@ -97,9 +101,20 @@ fn commands() -> [(&'static str, Vec<Command>); 4] {
         Command::Forget { tombstones: Stamp(0), history: Stamp(0) },
         Command::Recover { survivor: ME, lineage: 1 },
         Command::Checkpoint,
+        Command::Relieve,
     ];
     let own = vec![contact(ME), contact(OTHER)];
-    [("applications", applications), ("operators", operators), ("leader", leader), ("own", own)]
+    [
+        ("applications", applications),
+        ("agents", agents),
+        ("operators", operators),
+        ("leader", leader),
+        ("own", own),
+    ]
+}
+
+fn secret() -> Secret {
+    Secret(zeroize::Zeroizing::new("s".to_owned()))
 }
 
 fn proposal(command: &Command, reach: Reach) -> Ask {
@@ -116,11 +131,33 @@ fn commands_are_for_those_whose_work_they_are() {
             for kind in KINDS {
                 let expected = match (group, kind) {
                     (_, Kind::Stranger | Kind::Candidate) | ("leader", _) => false,
-                    (_, Kind::Server) | ("applications", _) | ("own", Kind::Relay) => true,
+                    (_, Kind::Server) | ("agents", _) | ("own", Kind::Relay) => true,
                     ("own", Kind::Edge) => *command == contact(ME),
                     _ => false,
                 };
                 assert_eq!(may(kind, command), expected, "{kind:?}: {command:?}");
+            }
+        }
+    }
+    // For somebody: that it is anybody known, servers alone are believed.
+    let user = Caller::User { name: "root".into(), generation: None };
+    let callers = [Caller::Nobody, Caller::Bearer("t".into()), Caller::Stranger, user];
+    for (group, all) in commands() {
+        for (command, caller) in all.iter().flat_map(|command| {
+            callers.iter().map(move |caller| (command.clone().by(caller.clone()), caller))
+        }) {
+            for kind in KINDS {
+                let unproved = matches!(caller, Caller::Nobody | Caller::Bearer(_));
+                let expected = match (group, kind) {
+                    (_, Kind::Stranger | Kind::Candidate) | ("leader", _) => false,
+                    (_, Kind::Server) | ("agents", _) | ("own", Kind::Relay) => true,
+                    ("own", Kind::Edge) => matches!(
+                        &command, Command::For(wish) if wish.command == contact(ME)
+                    ),
+                    ("applications", _) => unproved,
+                    _ => false,
+                };
+                assert_eq!(may(kind, &command), expected, "{kind:?}: {command:?}");
             }
         }
     }
@@ -154,7 +191,8 @@ fn asks_are_for_those_whom_they_are_open_to_and_only_where_they_belong() {
         let (at, sum) = (Applied { term: 1, index: 1 }, Sum { shared: 1, server: 1 });
         Ask::Compare(Report { id, at, sum })
     };
-    let all: [(&str, Ask, &[Purpose], &[Kind]); 9] = [
+    let login = Ask::Login { name: "root".to_owned(), password: secret() };
+    let all: [(&str, Ask, &[Purpose], &[Kind]); 11] = [
         ("who", Ask::Who(introduction), &[Purpose::Door, Purpose::Entrance], &KINDS),
         ("join", Ask::Join(Box::new(petition)), &[Purpose::Entrance], &KINDS),
         ("renew", Ask::Renew { request: Vec::new() }, &[Purpose::Entrance], &KINDS[2..]),
@@ -164,6 +202,8 @@ fn asks_are_for_those_whom_they_are_open_to_and_only_where_they_belong() {
         ("own beat", beats(ME), &[Purpose::Door], &KINDS[2..]),
         ("other's beat", beats(OTHER), &[Purpose::Door], &KINDS[3..]),
         ("lease", lease, &[Purpose::Door], &KINDS[2..]),
+        ("token", Ask::Identify(secret()), &[Purpose::Door], &KINDS[2..]),
+        ("login", login, &[Purpose::Door], &KINDS[2..]),
     ];
     for (what, ask, purposes, kinds) in &all {
         for purpose in PURPOSES {

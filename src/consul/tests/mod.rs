@@ -1,5 +1,6 @@
 //! The Consul API against a cluster of one, request by request.
 
+mod access;
 mod agent;
 mod blocking;
 mod catalog;
@@ -90,7 +91,21 @@ impl Api {
     }
 
     async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answered {
-        let request = Request::builder().method(method).uri(path).body(body.into());
+        self.send_with(method, path, &[], body).await
+    }
+
+    async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answered {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.into());
         let response =
             self.router.clone().oneshot(request.expect("a request")).await.expect("an answer");
         let (parts, body) = response.into_parts();

@@ -1,7 +1,7 @@
 //! etcd's messages, as protobuf and as JSON; made from the definitions beside them, which a test of
 //! the house compares.
 
-/// KV, Lease, Watch and Cluster.
+/// KV, Lease, Watch, Cluster, Maintenance and Auth.
 #[allow(clippy::all, clippy::pedantic, unused_qualifications, reason = "generated code")]
 #[rustfmt::skip]
 pub mod etcdserverpb {
@@ -15,6 +15,14 @@ pub mod etcdserverpb {
 pub mod mvccpb {
     include!("generated/mvccpb.rs");
     include!("generated/mvccpb.serde.rs");
+}
+
+/// Users and roles.
+#[allow(clippy::all, clippy::pedantic, unused_qualifications, reason = "generated code")]
+#[rustfmt::skip]
+pub mod authpb {
+    include!("generated/authpb.rs");
+    include!("generated/authpb.serde.rs");
 }
 
 /// Lock.
@@ -33,7 +41,14 @@ pub mod v3electionpb {
     include!("generated/v3electionpb.serde.rs");
 }
 
+/// gRPC's own health service, which has no JSON.
+#[allow(clippy::all, clippy::pedantic, unused_qualifications, reason = "generated code")]
+#[rustfmt::skip]
+pub mod healthpb {
+    include!("generated/grpc.health.v1.rs");
+}
+
 pub use etcdserverpb::*;
-pub use mvccpb::{Event, KeyValue, event};
+pub use mvccpb::KeyValue;
 pub use v3electionpb::*;
 pub use v3lockpb::*;

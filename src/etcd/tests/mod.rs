@@ -1,5 +1,7 @@
 //! The JSON gateway against a cluster of one, request by request.
 
+mod auth;
+mod maintenance;
 mod turns;
 
 use axum::Router;

@@ -7,18 +7,20 @@ use futures::stream::StreamExt as _;
 use futures::{FutureExt as _, stream};
 use tokio::sync::mpsc;
 
+use crate::cluster::Asker;
 use crate::cluster::Cluster;
 use crate::etcd::error::Failure;
+use crate::etcd::event::{Event, Events};
+use crate::etcd::gate::Visit;
 use crate::etcd::proto::watch_request::RequestUnion;
 use crate::etcd::proto::{
-    Event, WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest,
-    WatchResponse,
+    WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,
 };
 use crate::etcd::{Config, Front};
 use crate::lifecycle::{Life, Shutdown};
 use crate::model::{LeaseId, NodeName};
 use crate::net::http::Requests;
-use crate::state::{Command, DeleteRange, KeyRange, Put, Txn, TxnOp};
+use crate::state::{Command, DeleteRange, KeyEvent, KeyRange, KeyRow, PastEvent, Put, Txn, TxnOp};
 use crate::telemetry::Metrics;
 
 use super::{Answers, answers, cut};
@@ -36,12 +38,12 @@ impl Client {
         let (config, requests) = (Config::default(), Requests::new(&Metrics::default()));
         let life = Life::default();
         let shutdown = life.shutdown.clone();
-        let front = Front { config, cluster: cluster.clone(), requests, life };
+        let front = Front::new(config, cluster.clone(), requests, life);
         let (asks, asked) = mpsc::unbounded_channel();
         let asked = stream::unfold(asked, |mut asked| async {
             asked.recv().await.map(|request| (Ok::<_, Failure>(request), asked))
         });
-        let answers = answers(Arc::new(front), asked.boxed());
+        let answers = answers(Visit { front, asker: Asker::nobody() }, asked.boxed());
         Client { cluster, shutdown, asks: Some(asks), answers }
     }
 
@@ -99,8 +101,8 @@ fn from(start_revision: i64) -> WatchCreateRequest {
 fn told(answer: &WatchResponse) -> Vec<(String, i64, Option<String>)> {
     let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
     let event = |event: &Event| {
-        let kv = event.kv.as_ref().unwrap();
-        (text(&kv.key), kv.mod_revision, (event.r#type == 0).then(|| text(&kv.value)))
+        let kv = event.kv();
+        (text(&kv.key), kv.mod_revision, event.is_put().then(|| text(&kv.value)))
     };
     answer.events.iter().map(event).collect()
 }
@@ -140,7 +142,7 @@ async fn the_past_is_told_in_one_answer_and_what_comes_after_it() {
     assert_eq!(told(&past), [of("a", 2, "1"), of("b", 3, "2"), ("a".to_owned(), 4, None)]);
     assert_eq!(past.header.unwrap().revision, 4);
     let before = |answer: &WatchResponse, nth: usize| {
-        answer.events[nth].prev_kv.as_ref().map(|row| (row.value.clone(), row.mod_revision))
+        answer.events[nth].prev_kv().map(|row| (row.value.clone(), row.mod_revision))
     };
     assert_eq!((before(&past, 0), before(&past, 2)), (None, Some(("1".into(), 2))));
     client.put("b", "3").await;
@@ -300,12 +302,43 @@ async fn who_does_not_listen_holds_nothing_up_and_misses_nothing() {
 
 #[test]
 fn a_long_answer_is_cut_between_events() {
-    let event = |len: usize| Event {
-        kv: Some(crate::etcd::proto::KeyValue { value: vec![0; len].into(), ..Default::default() }),
-        ..Event::default()
+    let event = |len: usize| {
+        let value = Bytes::from(vec![0; len]);
+        let (lease, flags) = (LeaseId::NONE, 0);
+        let row = KeyRow { value, create: 2, modified: 2, version: 1, lease, flags };
+        let event = KeyEvent { key: "a".into(), row: Some(Arc::new(row)) };
+        Events::default().of(&PastEvent { revision: 2, event, prev: None })
     };
     let lens = |pieces: Vec<Vec<Event>>| pieces.iter().map(Vec::len).collect::<Vec<_>>();
-    assert_eq!(lens(cut(vec![event(10); 3], 1000)), [3]);
+    assert_eq!(lens(cut(vec![event(10), event(10), event(10)], 1000)), [3]);
     assert_eq!(lens(cut(vec![event(600), event(600), event(5)], 1000)), [1, 2]);
     assert_eq!(lens(cut(vec![event(2000), event(2000)], 1000)), [1, 1]);
+}
+
+/// Nothing waits for a client that does not read but each watch's place in the history: whatever
+/// was written meanwhile comes in few answers, once, in order and whole.
+#[tokio::test]
+async fn many_watches_that_were_not_read_catch_up_in_few_answers() {
+    const WATCHES: i64 = 1000;
+    const WRITES: i64 = 300;
+    let mut client = Client::connect();
+    for id in 0..WATCHES {
+        client.create("a", WatchCreateRequest { range_end: "b".into(), ..from(0) });
+        client.created(id).await;
+    }
+    for _ in 0..WRITES {
+        client.put("a1", "x").await;
+    }
+    let mut heard: Vec<Vec<i64>> = vec![Vec::new(); WATCHES as usize];
+    let mut answers = 0;
+    while heard.iter().any(|heard| heard.len() < WRITES as usize) {
+        let answer = client.next().await;
+        let watch = usize::try_from(answer.watch_id).unwrap();
+        heard[watch].extend(answer.events.iter().map(|event| event.kv().mod_revision));
+        answers += 1;
+    }
+    let all: Vec<i64> = (2..2 + WRITES).collect();
+    assert!(heard.iter().all(|heard| *heard == all));
+    assert!(answers <= 2 * WATCHES, "{answers} answers to {WATCHES} watches");
+    client.quiet();
 }

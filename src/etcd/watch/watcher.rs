@@ -5,32 +5,29 @@
 
 use bytes::Bytes;
 
-use crate::etcd::kv::key_value;
-use crate::etcd::proto::{Event, KeyValue, WatchCreateRequest, event, watch_create_request};
+use crate::access::{Caller, Denied, Need};
+use crate::etcd::proto::{WatchCreateRequest, watch_create_request};
 use crate::model::Revision;
 use crate::replica::Topic;
-use crate::state::{History, KeyEvent, KeyRange, State};
+use crate::state::{EventsPage, EventsQuery, KeyRange, PastEvent, RangeError, State};
 
-/// Revisions that are looked through before others have their turn.
-const PASS: usize = 1000;
-/// Bytes of keys and values of one answer, roughly, while it catches up.
-const PASS_BYTES: usize = 1024 * 1024;
+/// So many revisions behind the store a watch counts as slow: it catches up in answers of many
+/// revisions, where one that keeps up gets an answer for each.
+const BEHIND: Revision = 64;
 
 #[derive(Debug)]
 pub(super) struct Watcher {
     pub id: i64,
-    range: KeyRange,
-    /// The first revision that it has not been told of.
-    next: Revision,
-    /// What was there already when it began is told in one go.
-    past: Revision,
-    /// Of the state that it began with: another is another past.
-    lineage: u64,
-    prev_kv: bool,
+    /// Tells it from a later one with the same id.
+    pub serial: u64,
+    /// What it has to be told of next, from the first revision that it has not been told of.
+    query: EventsQuery,
     no_put: bool,
     no_delete: bool,
     pub fragment: bool,
     pub progress_notify: bool,
+    /// A server is being asked about what it has to see next.
+    pub recalling: bool,
     /// It was told something since it was last told how far the store is.
     pub told: bool,
 }
@@ -42,6 +39,7 @@ pub(super) enum Refused {
     DuplicateId,
     /// A negative revision.
     BeforeEverything,
+    Denied(Denied),
 }
 
 impl Refused {
@@ -49,6 +47,16 @@ impl Refused {
         match self {
             Refused::EmptyRange => "mvcc: watcher range is empty",
             Refused::DuplicateId => "mvcc: duplicate watch ID provided on the WatchStream",
+            Refused::Denied(Denied::Nobody) => {
+                "rpc error: code = InvalidArgument desc = etcdserver: user name is empty"
+            }
+            // Clients compare this one, to log in again.
+            Refused::Denied(Denied::Token) => {
+                "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
+            }
+            Refused::Denied(Denied::Permission) => {
+                "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+            }
             Refused::BeforeEverything => "etcdserver: mvcc: required revision has been compacted",
         }
     }
@@ -60,23 +68,35 @@ pub(super) enum Next {
     /// Nothing more: it knows everything up to the state's revision.
     Nothing,
     /// With the revision that the answer stands at.
-    Events(Vec<Event>, Revision),
+    Events(Vec<PastEvent>, Revision),
     /// Nothing of interest in this pass, but there is more to look through.
     More,
     /// What it has to see next is gone: history begins at this revision.
     Compacted(Revision),
+    /// What it has to see next is known to servers alone.
+    Elsewhere,
 }
 
 impl Watcher {
-    pub fn new(id: i64, request: &WatchCreateRequest, state: &State) -> Result<Watcher, Refused> {
+    /// The range that a request names: without a key it begins at the first one.
+    pub fn range_of(request: &WatchCreateRequest) -> KeyRange {
         let everything = Bytes::from_static(b"\0");
         let key = if request.key.is_empty() { everything } else { request.key.clone() };
-        let range = KeyRange { key, end: request.range_end.clone() };
+        KeyRange { key, end: request.range_end.clone() }
+    }
+
+    /// With the id that is asked for; 0 is none.
+    pub fn new(
+        serial: u64,
+        request: &WatchCreateRequest,
+        state: &State,
+    ) -> Result<Watcher, Refused> {
+        let range = Watcher::range_of(request);
         if range.is_empty() {
             return Err(Refused::EmptyRange);
         }
         let current = state.revision();
-        let next = match request.start_revision {
+        let from = match request.start_revision {
             start if start < 0 => return Err(Refused::BeforeEverything),
             0 => current + 1,
             start => start,
@@ -84,96 +104,74 @@ impl Watcher {
         let filters =
             |filter: watch_create_request::FilterType| request.filters.contains(&i32::from(filter));
         Ok(Watcher {
-            id,
-            range,
-            next,
-            past: current,
-            lineage: state.identity().lineage,
-            prev_kv: request.prev_kv,
+            id: request.watch_id,
+            serial,
+            // What was there already is told in one go.
+            query: EventsQuery {
+                range,
+                from,
+                past: current,
+                prev: request.prev_kv,
+                lineage: state.identity().lineage,
+            },
             no_put: filters(watch_create_request::FilterType::Noput),
             no_delete: filters(watch_create_request::FilterType::Nodelete),
             fragment: request.fragment,
             progress_notify: request.progress_notify,
+            recalling: false,
             told: false,
         })
     }
 
-    /// What to be woken by: nothing less than its range.
+    /// Whether somebody may be told of its keys.
+    pub fn is_open_to(&self, caller: &Caller, state: &State) -> Result<(), Refused> {
+        state.judge(caller, Need::Read(&self.query.range)).map_err(Refused::Denied)
+    }
+
+    /// What to be woken by: its range, and nothing else.
     pub fn topic(&self) -> Topic {
-        match self.range.end.as_ref() {
-            b"" => Topic::Key(self.range.key.clone()),
-            b"\0" => Topic::Prefix(Bytes::new()),
-            end => {
-                let same = self.range.key.iter().zip(end).take_while(|(a, b)| a == b).count();
-                let key = &self.range.key;
-                // `[a/b, a/c)` is a prefix whole: the two differ in their last byte alone.
-                let whole = KeyRange::prefix(key).end == self.range.end;
-                Topic::Prefix(if whole { key.clone() } else { key.slice(..same) })
-            }
-        }
+        Topic::Range(self.query.range.clone())
     }
 
     /// Whether it knows everything that the state does.
     pub fn is_synced(&self, state: &State) -> bool {
-        self.next > state.revision()
+        self.query.from > state.revision()
+    }
+
+    /// What it has to be told of next.
+    pub fn query(&self) -> EventsQuery {
+        self.query.clone()
     }
 
     /// Looks through the next revisions. To be called until there is nothing more.
-    pub fn next(&mut self, state: &State, history: &History) -> Next {
-        let compacted = history.compacted();
-        if self.lineage != state.identity().lineage || self.next < compacted {
-            return Next::Compacted(compacted);
-        }
-        if self.is_synced(state) {
+    pub fn next(&mut self, state: &State) -> Next {
+        if self.is_synced(state) && self.query.lineage == state.identity().lineage {
             return Next::Nothing;
         }
-        let (mut events, mut weight) = (Vec::new(), 0);
-        for (revision, log) in history.from(self.next).take(PASS) {
-            let found = log.events.iter().filter(|event| self.range.contains(&event.key));
-            let before = events.len();
-            events.extend(found.filter_map(|event| self.event(history, event, revision)));
-            self.next = revision + 1;
-            let fresh = events.get(before..).unwrap_or_default();
-            weight += fresh.iter().map(weight_of).sum::<usize>();
-            // What is new goes revision by revision, what is old in one answer.
-            if !events.is_empty() && (revision > self.past || weight > PASS_BYTES) {
-                self.told = true;
-                let at = if revision > self.past { revision } else { state.revision() };
-                return Next::Events(events, at);
-            }
+        if state.revision() - self.query.from >= BEHIND {
+            self.query.past = state.revision();
         }
-        if history.from(self.next).next().is_none() {
-            self.next = self.next.max(state.revision() + 1);
+        match state.events(&self.query) {
+            Ok(page) => self.take(page),
+            Err(RangeError::Compacted { compacted, .. }) => Next::Compacted(compacted),
+            Err(RangeError::NoHistory) => Next::Elsewhere,
+            // Only reads of one revision can lie in the future.
+            Err(RangeError::Future { .. }) => Next::Nothing,
         }
+    }
+
+    /// What a page says that answers its question.
+    pub fn take(&mut self, page: EventsPage) -> Next {
+        // What is new stands at its own revision, what is old at the store's.
+        let newest = page.events.last().map_or(page.current, |last| last.revision);
+        let at = if newest > self.query.past { newest } else { page.current };
+        self.query.from = page.next;
+        let mut events = page.events;
+        events.retain(|past| if past.event.row.is_some() { !self.no_put } else { !self.no_delete });
         if events.is_empty() {
-            return if self.is_synced(state) { Next::Nothing } else { Next::More };
+            return if page.next > page.current { Next::Nothing } else { Next::More };
         }
         self.told = true;
-        Next::Events(events, state.revision())
+        Next::Events(events, at)
     }
-
-    fn event(&self, history: &History, event: &KeyEvent, revision: Revision) -> Option<Event> {
-        let filtered = if event.row.is_some() { self.no_put } else { self.no_delete };
-        if filtered {
-            return None;
-        }
-        let before = revision - 1;
-        let prev_kv = match self.prev_kv && before >= history.compacted() {
-            true => history.at(&event.key, before).map(|row| key_value(&event.key, row, false)),
-            false => None,
-        };
-        let (kind, kv) = match &event.row {
-            Some(row) => (event::EventType::Put, key_value(&event.key, row, false)),
-            None => {
-                let (key, mod_revision) = (event.key.clone(), revision);
-                (event::EventType::Delete, KeyValue { key, mod_revision, ..KeyValue::default() })
-            }
-        };
-        Some(Event { r#type: kind.into(), kv: Some(kv), prev_kv })
-    }
-}
-
-fn weight_of(event: &Event) -> usize {
-    let rows = event.kv.iter().chain(&event.prev_kv);
-    rows.map(|row| row.key.len() + row.value.len()).sum()
 }

@@ -1,8 +1,10 @@
 //! The identity module, tested: time is given, disks are temporary directories.
 
+mod access;
 mod authority;
 mod files;
 mod judging;
+mod passwords;
 mod tokens;
 
 use std::time::{Duration, SystemTime};

@@ -4,10 +4,13 @@ mod body;
 mod door;
 mod hosts;
 mod names;
+pub mod path;
 mod pulse;
 mod requests;
 mod secure;
 mod serve;
+mod token;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -19,3 +22,5 @@ pub use names::ClientName;
 pub use requests::Requests;
 pub use secure::{ServerTls, TlsFiles};
 pub use serve::{Limits, serve};
+pub use token::token;
+pub use written::written;

@@ -6,9 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -224,7 +225,7 @@ where
         Origin::Allowed => {
             return service.oneshot(request).await.unwrap_or_else(|never| match never {});
         }
-        Origin::NoHost => (StatusCode::BAD_REQUEST, "missing Host header"),
+        Origin::NoHost => return hostless(),
         Origin::Misdirected => (
             StatusCode::MISDIRECTED_REQUEST,
             "this listener answers to IP addresses, localhost and the names in http.hosts only",
@@ -236,8 +237,22 @@ where
     };
     let mut response = Response::new(B::from(refusal.1));
     *response.status_mut() = refusal.0;
-    let text = http::HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, text);
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
+}
+
+/// As Go's servers put it, after which they hang up.
+fn hostless<B: From<&'static str>>() -> Response<B> {
+    let text = "400 Bad Request: missing required Host header";
+    let mut response = Response::new(B::from(text));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let reason = ReasonPhrase::from_static(b"Bad Request: missing required Host header");
+    response.extensions_mut().insert(reason);
+    let headers = response.headers_mut();
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(CONTENT_TYPE, plain);
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::lifecycle::Worker;
+use crate::telemetry::{Histogram, latencies};
 
 use super::super::disk::Disk;
 use super::error::WalError;
@@ -69,7 +70,7 @@ impl Floors {
 }
 
 /// How the log stands, for whoever decides what may still be written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pressure {
     short: AtomicBool,
     /// Bytes that are sure to find room while there is no next segment.
@@ -77,6 +78,20 @@ pub struct Pressure {
     /// Bytes handed over and not written yet.
     queued: AtomicU64,
     written: AtomicU64,
+    /// How long the disk took to make what was written durable.
+    syncs: Histogram,
+}
+
+impl Default for Pressure {
+    fn default() -> Pressure {
+        Pressure {
+            short: AtomicBool::default(),
+            room: AtomicU64::default(),
+            queued: AtomicU64::default(),
+            written: AtomicU64::default(),
+            syncs: latencies(),
+        }
+    }
 }
 
 /// What a record takes beside its payload, generously.
@@ -102,6 +117,11 @@ impl Pressure {
     /// Bytes written since the log was opened.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// How long syncs took, in seconds.
+    pub fn syncs(&self) -> Histogram {
+        self.syncs.clone()
     }
 
     fn show(&self, journal: &Journal) {
@@ -263,7 +283,9 @@ impl Commits {
         if !latency.is_zero() {
             sleep(latency).await;
         }
+        let begun = Instant::now();
         self.journal.sync()?;
+        self.pressure.syncs.observe(begun.elapsed().as_secs_f64());
         let queued: usize = batch.iter().map(size).sum();
         self.pressure.queued.fetch_sub(queued as u64, Ordering::Relaxed);
         self.pressure.written.fetch_add(bytes as u64, Ordering::Relaxed);

@@ -46,6 +46,23 @@ fn a_key_wakes_its_own_watchers_and_those_of_its_prefixes() {
 }
 
 #[test]
+fn a_key_wakes_who_watches_a_range_that_has_it() {
+    let (mut writer, replica) = founded();
+    let range = |key: &'static str, end: &'static str| {
+        Topic::Range(KeyRange { key: key.into(), end: end.into() })
+    };
+    let ranges =
+        [range("a", ""), range("a", "c"), range("b", "c"), range("a", "\0"), range("aa", "b")];
+    let mut all = watches(&replica, ranges);
+    run(&mut writer, put("a", "1"));
+    assert_eq!(all.each_mut().map(woken), [true, true, false, true, false]);
+    run(&mut writer, put("b", "1"));
+    assert_eq!(all.each_mut().map(woken), [false, true, true, true, false]);
+    drop(all);
+    assert!(replica.shared.topics.is_empty());
+}
+
+#[test]
 fn an_instance_that_goes_wakes_only_its_own_service() {
     let (mut writer, replica) = founded();
     let ops = vec![node("x"), instance("x", "w", "web", 80), instance("x", "d", "db", 5432)];
@@ -111,7 +128,8 @@ fn a_watch_of_many_topics_wakes_once_for_a_batch() {
 #[test]
 fn an_installed_snapshot_wakes_everyone() {
     let (mut writer, replica) = founded();
-    let mut all = watches(&replica, [key("a"), prefix("z"), service("web"), Topic::Leases]);
+    let range = Topic::Range(KeyRange::one("a".into()));
+    let mut all = watches(&replica, [key("a"), prefix("z"), service("web"), range]);
     let bytes = writer.state().encode(Part::Server);
     writer.install(State::decode(&bytes, Part::Server).unwrap());
     assert_eq!(all.each_mut().map(woken), [true; 4]);

@@ -53,6 +53,11 @@ impl<'a> Draft<'a> {
         self.rows.push(change);
     }
 
+    /// What was pushed so far.
+    pub(super) fn rows(&self) -> &[Change] {
+        &self.rows
+    }
+
     /// Cluster time of the command.
     pub(super) fn stamp(&self) -> Stamp {
         self.stamp

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::{LeaseId, Revision, Stamp, limits};
+use crate::state::State;
 use crate::state::change::Change;
 use crate::state::command::{DeleteRange, KvCommand, Outcome, Put, Refusal};
 use crate::state::rows::{Key, KeyRow};
@@ -31,21 +32,30 @@ fn written(
     Arc::new(KeyRow { value, create, modified: revision, version, lease, flags })
 }
 
+/// Whether the lease that a put names is there.
+pub(super) fn has_lease(state: &State, put: &Put) -> Result<(), Refusal> {
+    let known = put.lease.is_none() || state.leases.contains_key(&put.lease);
+    if known { Ok(()) } else { Err(Refusal::LeaseNotFound(put.lease)) }
+}
+
+/// Whether what a put leaves as it is is there.
+pub(super) fn has_key(state: &State, put: &Put) -> Result<(), Refusal> {
+    let keeps = put.ignore_value || put.ignore_lease;
+    let known = !keeps || state.keys.contains_key(&put.key);
+    if known { Ok(()) } else { Err(Refusal::KeyNotFound) }
+}
+
 pub(super) fn put(draft: &mut Draft<'_>, put: &Put) -> Result<Outcome, Refusal> {
     valid(&put.key)?;
     let revision = draft.revision();
     let state = draft.state();
     let old = state.keys.get(&put.key).cloned();
-    if old.is_none() && (put.ignore_value || put.ignore_lease) {
-        return Err(Refusal::KeyNotFound);
-    }
+    has_lease(state, put)?;
+    has_key(state, put)?;
     let lease = match &old {
         Some(old) if put.ignore_lease => old.lease,
         _ => put.lease,
     };
-    if !lease.is_none() && !state.leases.contains_key(&lease) {
-        return Err(Refusal::LeaseNotFound(lease));
-    }
     let value = match &old {
         Some(old) if put.ignore_value => old.value.clone(),
         _ => put.value.clone(),

@@ -1,14 +1,17 @@
 //! Decides what a command does to a state; changes nothing itself.
 
+mod accounts;
 mod catalog;
 mod draft;
 mod keys;
 mod leases;
 mod members;
+mod quota;
 mod restore;
 mod tokens;
 mod txn;
 
+use crate::access::Denied;
 use crate::model::Applied;
 
 use super::State;
@@ -19,17 +22,22 @@ use draft::Draft;
 
 impl State {
     /// What the entry at `at` does to this state. Same state, same entry: same answer, everywhere.
-    /// A refused command has no changes, but still moves `applied`.
+    /// A refused command moves `applied` and, where it is because of the quota, raises an alarm: it
+    /// has no other changes.
     pub fn apply(&self, at: Applied, proposal: &Proposal) -> (Outcome, Changes) {
         let stamp = self.stamp.max(proposal.stamp);
         let mut draft = Draft::new(self, at, stamp);
-        let outcome = match decide(&mut draft, at, &proposal.command) {
+        let outcome = match admit(&mut draft, at, &proposal.command) {
             Ok(outcome) => outcome,
             Err(refusal) => {
                 draft.discard();
+                if refusal == Refusal::NoSpace {
+                    quota::raise(&mut draft);
+                }
                 Outcome::Refused(refusal)
             }
         };
+        quota::settle(&mut draft);
         (outcome, draft.finish())
     }
 
@@ -43,6 +51,20 @@ impl State {
             rows: Vec::new(),
         }
     }
+}
+
+fn admit(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outcome, Refusal> {
+    let command = match command {
+        Command::For(wish) => {
+            draft.base().permits(&wish.caller, &wish.command)?;
+            &wish.command
+        }
+        command => command,
+    };
+    quota::allows(draft.base(), command)?;
+    let outcome = decide(draft, at, command)?;
+    quota::fits(draft, command)?;
+    Ok(outcome)
 }
 
 fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outcome, Refusal> {
@@ -92,8 +114,18 @@ fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outco
         Command::Unstage(id) => Ok(restore::unstage(draft, *id)),
         Command::Recover { survivor, lineage } => restore::recover(draft, *survivor, *lineage),
         Command::Txn(txn) => txn::txn(draft, txn),
+        Command::Account(command) => accounts::change(draft, command),
+        // Nobody speaks for somebody who speaks for somebody.
+        Command::For(_) => Err(Denied::Permission.into()),
         Command::Checkpoint => {
             draft.push(Change::Checkpoint);
+            Ok(Outcome::Done)
+        }
+        Command::Alarm { alarm, on } => quota::alarm(draft, *alarm, *on),
+        Command::Relieve => {
+            if let Some(revision) = draft.base().pressed_to() {
+                draft.push(Change::Compacted(revision));
+            }
             Ok(Outcome::Done)
         }
     }

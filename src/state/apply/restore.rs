@@ -9,6 +9,7 @@ use crate::state::command::{Outcome, Refusal};
 use crate::state::rows::Key;
 use crate::state::staging::Piece;
 
+use super::accounts;
 use super::draft::Draft;
 use super::members;
 
@@ -66,6 +67,7 @@ pub(super) fn restore(draft: &mut Draft<'_>, id: u128, lineage: u64) -> Result<O
     (identity.lineage, identity.restored) = (lineage, revision);
     draft.push(Change::Identity(identity));
     keys(draft, base, &backup);
+    accounts::restore(draft, base, &backup);
     catalog(draft, base, &backup);
     draft.push(Change::Rebased(revision));
     draft.push(Change::Staged(None));

@@ -15,13 +15,39 @@ impl State {
         if !txn.is_read_only() {
             return Err(Refusal::NotReadOnly);
         }
+        checked_ranges(self, txn)?;
         run(&mut Draft::new(self, self.applied, self.stamp), txn)
     }
 }
 
 pub(super) fn txn(draft: &mut Draft<'_>, txn: &Txn) -> Result<Outcome, Refusal> {
+    checked_puts(draft.base(), txn)?;
+    checked_ranges(draft.base(), txn)?;
     let done = run(draft, txn)?;
     Ok(Outcome::Txn { done, revision: so_far(draft) })
+}
+
+/// Before anything is done, what is to be put is looked at, in the branches that are taken. Whether
+/// the key is there comes before the lease: with a put alone it is the other way round, as in etcd.
+fn checked_puts(base: &State, txn: &Txn) -> Result<(), Refusal> {
+    txn.branch(base).1.iter().try_for_each(|operation| match operation {
+        TxnOp::Put(put) => {
+            keys::has_key(base, put)?;
+            keys::has_lease(base, put)
+        }
+        TxnOp::Txn(inner) => checked_puts(base, inner),
+        TxnOp::Range(_) | TxnOp::Delete(_) => Ok(()),
+    })
+}
+
+/// Then the revisions that are asked for. One below zero, with a range alone as good as none, is
+/// long gone here.
+fn checked_ranges(base: &State, txn: &Txn) -> Result<(), Refusal> {
+    txn.branch(base).1.iter().try_for_each(|operation| match operation {
+        TxnOp::Range(query) if query.revision != 0 => Ok(base.holds(query.revision)?),
+        TxnOp::Txn(inner) => checked_ranges(base, inner),
+        TxnOp::Range(_) | TxnOp::Put(_) | TxnOp::Delete(_) => Ok(()),
+    })
 }
 
 /// Any operation that cannot be done undoes all of them.

@@ -75,9 +75,9 @@ pub fn range() -> impl Strategy<Value = KeyRange> {
 pub fn query() -> impl Strategy<Value = RangeQuery> {
     let sort =
         one_of(&[SortBy::Key, SortBy::Version, SortBy::Create, SortBy::Modified, SortBy::Value]);
-    let bound = || prop_oneof![3 => Just(0i64), 1 => 1..20i64];
+    let bound = || prop_oneof![9 => Just(0i64), 3 => 1..20i64, 1 => Just(-1)];
     let bounds = (bound(), bound(), bound(), bound());
-    let revision = prop_oneof![Just(0i64), 1..40i64];
+    let revision = prop_oneof![6 => Just(0i64), 6 => 1..40i64, 1 => Just(-1)];
     (range(), 0..4i64, revision, sort, any::<bool>(), any::<bool>(), bounds).prop_map(
         |(range, limit, revision, sort_by, descending, count_only, bounds)| RangeQuery {
             range,

@@ -38,7 +38,9 @@ fn index_of(state: &State, topic: &Topic) -> u64 {
         Topic::NodeCatalog(name) => state.node_catalog_index(name.as_str()),
         Topic::Nodes => state.nodes_index(),
         Topic::Checks => state.checks_index(),
-        Topic::Presences | Topic::Members | Topic::Leases | Topic::All => state.index(),
+        Topic::Presences | Topic::Members | Topic::Leases | Topic::All | Topic::Range(_) => {
+            state.index()
+        }
     }
 }
 
@@ -93,7 +95,7 @@ fn answer(state: &State, topic: &Topic) -> Option<String> {
                 })
                 .collect(),
         ),
-        Topic::Presences | Topic::Members | Topic::Leases | Topic::All => None,
+        Topic::Presences | Topic::Members | Topic::Leases | Topic::All | Topic::Range(_) => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The state against a deliberately stupid model, and against itself by other ways.
 
+mod accounts;
 mod against_model;
 mod commands;
 mod compaction;
@@ -7,16 +8,17 @@ mod followers;
 mod housekeeping;
 mod indexes;
 mod model;
+mod quota;
 mod restore;
 mod snapshots;
 mod table;
 mod tokens;
 mod txn;
 
-use crate::model::{Applied, Digest, NodeName, Role, Stamp, TokenId};
+use crate::model::{Applied, Digest, LeaseId, NodeName, Role, Stamp, TokenId};
 
 use super::{
-    Admission, Changes, Command, Founding, KeyRow, Outcome, Part, Proposal, Settings, State,
+    Admission, Changes, Command, Founding, KeyRow, Outcome, Part, Proposal, Put, Settings, State,
     TokenDef, Trust,
 };
 use model::Write;
@@ -68,6 +70,17 @@ fn founder() -> Admission {
         version: "1".to_owned(),
         level: 1,
         token: None,
+    }
+}
+
+fn put(key: &str, value: &str) -> Put {
+    Put {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        lease: LeaseId::NONE,
+        prev_kv: false,
+        ignore_value: false,
+        ignore_lease: false,
     }
 }
 

@@ -162,6 +162,10 @@ impl Model {
             | Command::Restore { .. }
             | Command::Unstage(_)
             | Command::Recover { .. }
+            | Command::Alarm { .. }
+            | Command::Relieve
+            | Command::Account(_)
+            | Command::For(_)
             | Command::Checkpoint => unreachable!("they are tested apart"),
             Command::Raise(level) => self.raise(*level),
             Command::TokenPut(put) => self.put_token(put),
@@ -296,6 +300,9 @@ impl Model {
         if put.key.is_empty() {
             return Err(Refusal::EmptyKey);
         }
+        if put.lease != LeaseId(0) && !self.leases.has(&put.lease) {
+            return Err(Refusal::LeaseNotFound(put.lease));
+        }
         if old.is_none() && (put.ignore_lease || put.ignore_value) {
             return Err(Refusal::KeyNotFound);
         }
@@ -308,9 +315,6 @@ impl Model {
             if put.ignore_lease {
                 write.lease = old.value.lease;
             }
-        }
-        if write.lease != LeaseId(0) && !self.leases.has(&write.lease) {
-            return Err(Refusal::LeaseNotFound(write.lease));
         }
         self.keys.put(self.revision as u64 + 1, &put.key, write);
         let prev = old.filter(|_| put.prev_kv).map(|old| super::key_row(old).into());
@@ -543,8 +547,8 @@ impl Model {
             }
         }
         for agent in agents {
-            let is_edge = self.member(*agent).is_ok_and(|member| member.role == Role::Edge);
-            if is_edge && self.nodes_of(&[*agent]).is_empty() {
+            let follows = self.member(*agent).is_ok_and(|member| member.role.follows());
+            if follows && self.nodes_of(&[*agent]).is_empty() {
                 self.members.remove(self.index + 1, agent);
             }
         }

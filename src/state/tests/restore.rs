@@ -14,7 +14,7 @@ use crate::state::{
 use super::Told;
 use super::commands::{PREFIXES, commands};
 
-fn backup(state: &State) -> Vec<u8> {
+pub(super) fn backup(state: &State) -> Vec<u8> {
     let mut bytes = Vec::new();
     state.back_up(&mut bytes).unwrap();
     bytes
@@ -29,7 +29,7 @@ fn stage(told: &mut Told, id: u128, bytes: &[u8], piece: usize) {
     }
 }
 
-fn restore(told: &mut Told, bytes: &[u8], piece: usize) -> Outcome {
+pub(super) fn restore(told: &mut Told, bytes: &[u8], piece: usize) -> Outcome {
     stage(told, 7, bytes, piece);
     told.tell(told.state.stamp(), Command::Restore { id: 7, lineage: 99 })
 }

@@ -11,8 +11,8 @@ use crate::model::{
 };
 use crate::state::snapshot::{MAGIC, SECTION_HEAD, section_crc};
 use crate::state::{
-    CatalogOp, Command, Decoder, KvCommand, NodeDef, Part, Put, SnapshotError, State, TokenDef,
-    TokenPut, presence_check,
+    Alarm, AlarmKind, CatalogOp, Command, Decoder, KvCommand, NodeDef, Part, Put, SnapshotError,
+    State, TokenDef, TokenPut, presence_check,
 };
 
 use super::Told;
@@ -256,16 +256,23 @@ fn sample() -> State {
             ttl: Some(Duration::from_secs(60)),
             uses: Some(3),
         }),
+        Command::Alarm { alarm: Alarm { kind: AlarmKind::Corrupt, member: NodeId(1) }, on: true },
     ];
     let stamps = (1..).map(|n| Stamp(n * 1000));
     told(stamps.zip(commands).collect()).state
 }
 
-/// Formats are frozen once released: if this fails, write a new version and a reader of both.
+/// Formats are frozen once released: if this fails, write a new version and a reader of both. As
+/// long as nothing is released, `REMORA_GENERATE=1` writes the fixture anew.
 #[test]
+#[allow(clippy::disallowed_methods)]
 fn format_1_is_read_and_written_as_it_was_released() {
-    let bytes = include_bytes!("../../../tests/fixtures/snapshot-1.bin");
-    let state = State::decode(bytes, Part::Server).unwrap();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/snapshot-1.bin");
+    if std::env::var_os("REMORA_GENERATE").is_some() {
+        std::fs::write(path, sample().encode(Part::Server)).unwrap();
+    }
+    let bytes = std::fs::read(path).unwrap();
+    let state = State::decode(&bytes, Part::Server).unwrap();
     assert_eq!(state.key(b"new").unwrap().flags, 7);
     assert_eq!(state.key_index(b"old"), 6);
     assert_eq!(state.history().unwrap().compacted(), 3);
@@ -275,6 +282,7 @@ fn format_1_is_read_and_written_as_it_was_released() {
     );
     assert_eq!(state.service_health_index("gone"), 4);
     assert_eq!(state.token(TokenId(9)).unwrap().left, Some(3));
+    assert!(state.has_alarm(AlarmKind::Corrupt));
     assert_eq!(state.encode(Part::Server), sample().encode(Part::Server));
     assert_eq!(state.encode(Part::Server), bytes);
 }

@@ -77,8 +77,41 @@ fn compare() -> impl Strategy<Value = Compare> {
 /// What the model does with one.
 pub fn decide(model: &mut Model, txn: &Txn) -> Result<Outcome, Refusal> {
     let before = model.clone();
+    let mut taken = Vec::new();
+    flatten(&before, txn, &mut taken);
+    // Puts are judged before ranges, both on what was there before.
+    for op in &taken {
+        if let TxnOp::Put(put) = op {
+            let keeps = put.ignore_value || put.ignore_lease;
+            if keeps && before.keys.get(&put.key).is_none() {
+                return Err(Refusal::KeyNotFound);
+            }
+            before.clone().put(&Put { ignore_value: false, ignore_lease: false, ..put.clone() })?;
+        }
+    }
+    for op in &taken {
+        match op {
+            TxnOp::Range(query) if query.revision < 0 => {
+                let (asked, compacted) = (query.revision, before.compacted);
+                return Err(Refusal::Compacted { asked, compacted });
+            }
+            TxnOp::Range(query) => drop(model_answer(&before, query)?),
+            _ => {}
+        }
+    }
     let done = run(&before, model, txn)?;
     Ok(Outcome::Txn { done, revision: revision(&before, model) })
+}
+
+/// The operations of the branches that are taken.
+fn flatten(before: &Model, txn: &Txn, taken: &mut Vec<TxnOp>) {
+    let succeeded = txn.compare.iter().all(|compare| holds(before, compare));
+    for op in if succeeded { &txn.success } else { &txn.failure } {
+        match op {
+            TxnOp::Txn(inner) => flatten(before, inner, taken),
+            other => taken.push(other.clone()),
+        }
+    }
 }
 
 fn revision(before: &Model, model: &Model) -> i64 {
@@ -150,14 +183,7 @@ fn holds(model: &Model, compare: &Compare) -> bool {
 }
 
 fn put(key: &str, value: &str) -> TxnOp {
-    TxnOp::Put(Put {
-        key: key.to_owned().into(),
-        value: value.to_owned().into(),
-        lease: LeaseId::NONE,
-        prev_kv: false,
-        ignore_value: false,
-        ignore_lease: false,
-    })
+    TxnOp::Put(super::put(key, value))
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Servers: listed, how many are wanted, who leads, who leaves; any agent put out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -17,8 +18,8 @@ use super::{Denial, parse, respond};
 
 #[derive(Serialize)]
 struct Servers {
-    voters: u32,
-    standbys: u32,
+    #[serde(flatten)]
+    wanted: Agreed,
     servers: Vec<Server>,
 }
 
@@ -39,7 +40,7 @@ pub(super) async fn list(State(parts): State<Arc<Parts>>) -> Response<Body> {
 fn listed(parts: &Parts) -> Result<Servers, Denial> {
     parts.cluster.is_for_operators()?;
     let (state, standing) = (parts.cluster.snapshot(), parts.cluster.standing());
-    let Settings { voters, standbys, .. } = state.identity().settings;
+    let wanted = Agreed::from(&state.identity().settings);
     let servers = state.members().filter(|member| member.role == Role::Server);
     let servers = servers.map(|member| Server {
         id: member.id.0,
@@ -48,7 +49,7 @@ fn listed(parts: &Parts) -> Result<Servers, Denial> {
         raft: status::raft_role(&standing, member.id, member.role),
         version: member.version.clone(),
     });
-    Ok(Servers { voters, standbys, servers: servers.collect() })
+    Ok(Servers { wanted, servers: servers.collect() })
 }
 
 /// Every field may be left out.
@@ -96,12 +97,25 @@ fn server(parts: &Parts, text: &str) -> Result<NodeId, Denial> {
 pub(super) struct Wanted {
     voters: Option<u32>,
     standbys: Option<u32>,
+    /// Bytes.
+    quota: Option<u64>,
+    /// Seconds.
+    history: Option<u64>,
 }
 
 #[derive(Serialize)]
-struct Counts {
+struct Agreed {
     voters: u32,
     standbys: u32,
+    quota: u64,
+    history: u64,
+}
+
+impl From<&Settings> for Agreed {
+    fn from(settings: &Settings) -> Agreed {
+        let Settings { voters, standbys, quota, history, .. } = *settings;
+        Agreed { voters, standbys, quota, history: history.as_secs() }
+    }
 }
 
 pub(super) async fn set(State(parts): State<Arc<Parts>>, body: Bytes) -> Response<Body> {
@@ -109,13 +123,16 @@ pub(super) async fn set(State(parts): State<Arc<Parts>>, body: Bytes) -> Respons
     respond(&parts, done.await)
 }
 
-async fn change(parts: &Parts, wanted: &Wanted) -> Result<Counts, Denial> {
+async fn change(parts: &Parts, wanted: &Wanted) -> Result<Agreed, Denial> {
     parts.cluster.is_for_operators()?;
     let read = parts.cluster.read(Consistency::Linearizable).await;
     let state = read.map_err(|error| Denial::Failed(error.to_string()))?;
     let mut settings = state.identity().settings.clone();
     settings.voters = wanted.voters.unwrap_or(settings.voters);
     settings.standbys = wanted.standbys.unwrap_or(settings.standbys);
+    settings.quota = wanted.quota.unwrap_or(settings.quota);
+    settings.history = wanted.history.map_or(settings.history, Duration::from_secs);
+    let agreed = Agreed::from(&settings);
     let (voters, standbys) = (settings.voters, settings.standbys);
     if voters == 0 {
         return Err(Denial::Request("voters: a cluster needs one that votes".to_owned()));
@@ -124,8 +141,17 @@ async fn change(parts: &Parts, wanted: &Wanted) -> Result<Counts, Denial> {
         let most = limits::SERVERS;
         return Err(Denial::Request(format!("voters and standbys: at most {most} servers")));
     }
+    let (least, most) = limits::QUOTA_RANGE;
+    if !(least..=most).contains(&settings.quota) {
+        return Err(Denial::Request(format!("quota: from {least} to {most} bytes are allowed")));
+    }
+    let (least, most) = limits::HISTORY_AGE_RANGE;
+    if !(least..=most).contains(&settings.history) {
+        let (least, most) = (least.as_secs(), most.as_secs());
+        return Err(Denial::Request(format!("history: from {least} to {most} s are allowed")));
+    }
     parts.cluster.decide(Command::Settings(settings)).await?;
-    Ok(Counts { voters, standbys })
+    Ok(agreed)
 }
 
 #[derive(Serialize)]

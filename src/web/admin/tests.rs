@@ -6,11 +6,13 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use zeroize::Zeroizing;
 
+use crate::access::AccountCommand;
 use crate::cluster::Cluster;
 use crate::identity::{JoinToken, Offline};
 use crate::lifecycle::Life;
-use crate::model::{Digest, NodeName, Role};
+use crate::model::{Digest, NodeName, Role, limits};
 use crate::net::http::Requests;
 use crate::state::{Admission, Command, Outcome, TokenDef, Trust};
 use crate::telemetry::Metrics;
@@ -47,7 +49,11 @@ fn house() -> House {
 
 impl House {
     async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let request = Request::builder().method(method).uri(path);
+        self.ask_as("", method, path, body).await
+    }
+
+    async fn ask_as(&self, token: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let request = Request::builder().method(method).uri(path).header("x-consul-token", token);
         let request = request.body(Body::from(body.to_owned())).expect("a request");
         let response = self.pages.clone().oneshot(request).await.expect("an answer");
         assert_eq!(response.headers()["cache-control"], "no-store");
@@ -151,11 +157,25 @@ async fn servers_are_counted_and_the_last_stays() {
     assert_eq!((status, &page["voters"]), (200, &json!(3)));
     assert_eq!(page["servers"][0]["raft"], "leader");
     let (status, said) = house.ask("POST", "/admin/servers/set", r#"{"voters": 5}"#).await;
-    assert_eq!((status, said), (200, json!({"voters": 5, "standbys": 1})));
+    let agreed = json!({"voters": 5, "standbys": 1, "quota": limits::QUOTA, "history": 3600});
+    assert_eq!((status, said), (200, agreed));
     assert_eq!(house.cluster.snapshot().identity().settings.voters, 5);
-    for bad in [r#"{"voters": 0}"#, r#"{"voters": 60, "standbys": 5}"#, r#"{"voter": 1}"#] {
+    let (status, said) =
+        house.ask("POST", "/admin/servers/set", r#"{"quota": 2097152, "history": 90}"#).await;
+    let agreed = json!({"voters": 5, "standbys": 1, "quota": 2097152, "history": 90});
+    assert_eq!((status, said), (200, agreed));
+    let bad = [
+        r#"{"voters": 0}"#,
+        r#"{"voters": 60, "standbys": 5}"#,
+        r#"{"voter": 1}"#,
+        r#"{"quota": 1}"#,
+        r#"{"history": 59}"#,
+    ];
+    for bad in bad {
         assert_eq!(house.ask("POST", "/admin/servers/set", bad).await.0, 400, "{bad}");
     }
+    let settings = house.cluster.snapshot().identity().settings.clone();
+    assert_eq!((settings.quota, settings.history.as_secs()), (2097152, 90));
     for server in ["1", "n1"] {
         let (status, said) = house.ask("DELETE", &format!("/admin/servers/{server}"), "").await;
         assert_eq!(status, 409);
@@ -180,4 +200,64 @@ async fn an_agent_is_put_out_by_name() {
     assert_eq!(house.ask("POST", "/admin/revoke/e1", "").await.0, 404);
     let (status, said) = house.ask("POST", "/admin/revoke/n1", "").await;
     assert_eq!(status, 409, "{said}");
+}
+
+/// Every page there is, with the methods that it has.
+const PAGES: [(&str, &str); 11] = [
+    ("GET", "/admin/snapshot"),
+    ("PUT", "/admin/snapshot"),
+    ("POST", "/admin/join-token"),
+    ("GET", "/admin/join-tokens"),
+    ("DELETE", "/admin/join-tokens/1"),
+    ("GET", "/admin/servers"),
+    ("POST", "/admin/servers/transfer-leader"),
+    ("POST", "/admin/servers/set"),
+    ("DELETE", "/admin/servers/9"),
+    ("POST", "/admin/revoke/ghost"),
+    ("GET", "/status"),
+];
+
+#[tokio::test]
+async fn while_accounts_count_operators_are_who_has_the_role_root() {
+    let house = house();
+    let change = async |command: AccountCommand| {
+        let outcome = house.cluster.propose(Command::Account(command)).await;
+        assert_eq!(outcome, Ok(Outcome::Done));
+    };
+    for name in ["root", "bob"] {
+        let hash = house.cluster.hash_password(Zeroizing::new("pw".to_owned())).await.unwrap();
+        change(AccountCommand::UserAdd { name: name.into(), hash: Some(hash) }).await;
+    }
+    change(AccountCommand::GrantRole { user: "root".into(), role: "root".into() }).await;
+    change(AccountCommand::Enable).await;
+    let login = async |name: &str| {
+        house.cluster.login(name, Zeroizing::new("pw".to_owned())).await.expect("a token")
+    };
+    let (root, bob) = (login("root").await, login("bob").await);
+    for (method, path) in PAGES {
+        let open = !path.starts_with("/admin/");
+        let asked = async |token: &str| {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header("authorization", format!("Bearer {token}"));
+            let request = request.body(Body::from("{}")).expect("a request");
+            let answer = house.pages.clone().oneshot(request).await.expect("an answer");
+            let status = answer.status().as_u16();
+            // What is streamed is not read here.
+            let said = match status {
+                403 => answer.into_body().collect().await.expect("a body").to_bytes(),
+                _ => Default::default(),
+            };
+            (status, String::from_utf8_lossy(&said).trim().to_owned())
+        };
+        for (token, text) in
+            [("", "Permission denied"), (&bob, "Permission denied"), ("x", "ACL not found")]
+        {
+            let refused = asked(token).await == (403, text.to_owned());
+            assert_eq!(refused, !open, "{method} {path} with {token:?}");
+        }
+        assert_ne!(asked(&root).await.0, 403, "{method} {path} by root");
+    }
+    let shown = house.ask("GET", &format!("/admin/servers?token={root}"), "").await;
+    assert_eq!(shown.0, 200, "{shown:?}");
+    assert_eq!(house.ask_as(&root, "GET", "/admin/servers", "").await.0, 200);
 }

@@ -63,7 +63,7 @@ async fn old_and_new_clients_are_answered_and_strangers_refused() {
     let cases = [
         ("GET /a HTTP/1.0\r\n\r\n", "HTTP/1.0 200", "/a"),
         ("GET /b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "HTTP/1.1 200", "/b"),
-        ("GET /c HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 400", "missing Host"),
+        ("GET /c HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 400", "missing required Host"),
         (
             "GET /d HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
             "HTTP/1.1 421",

@@ -1,5 +1,8 @@
 //! `remora kv`: reads and writes keys.
 
+mod transfer;
+mod watch;
+
 use std::fs::File;
 use std::io::Read;
 
@@ -67,6 +70,12 @@ enum Command {
         #[command(flatten)]
         asked: Asked,
     },
+    /// Tells what happens to a key, until it is interrupted; or runs a command for each event
+    Watch(watch::Args),
+    /// Writes keys with their values and flags to standard output, as JSON
+    Export(transfer::ExportArgs),
+    /// Writes the keys of an export
+    Import(transfer::ImportArgs),
 }
 
 /// A key as the API lists it.
@@ -91,6 +100,9 @@ pub(super) fn run(args: &Args) -> Result {
         }
         Command::Ls { folder, asked } => ls(&asked.api.open()?, folder, asked.output),
         Command::Tree { folder, asked } => tree(&asked.api.open()?, folder, asked.output),
+        Command::Watch(args) => watch::run(args),
+        Command::Export(args) => transfer::export(args),
+        Command::Import(args) => transfer::import(args),
     }
 }
 
@@ -171,15 +183,19 @@ fn shown(row: Row) -> Result<[String; 3]> {
     let value = STANDARD
         .decode(row.value.unwrap_or_default())
         .with_context(|| format!("the value of {:?} is no base64", row.key))?;
-    let value = match String::from_utf8(value) {
+    Ok([row.key, row.modify_index.to_string(), shown_value(value)])
+}
+
+/// As much of a value as fits into a line.
+fn shown_value(value: Vec<u8>) -> String {
+    match String::from_utf8(value) {
         Ok(text) if text.chars().count() > SHOWN => {
             let beginning: String = text.chars().take(SHOWN).collect();
-            format!("{beginning}… ({} bytes)", text.len())
+            format!("{}… ({} bytes)", output::printable(&beginning), text.len())
         }
-        Ok(text) => text,
+        Ok(text) => output::printable(&text),
         Err(error) => format!("({} bytes that are not text)", error.as_bytes().len()),
-    };
-    Ok([row.key, row.modify_index.to_string(), value])
+    }
 }
 
 fn read_value(value: &str) -> Result<Vec<u8>> {

@@ -1,0 +1,165 @@
+//! Decides what alarms and the quota allow, and what gives way before a write is refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::{NodeId, Role, limits};
+use crate::state::State;
+use crate::state::alarms::{Alarm, AlarmKind, RaisedBy};
+use crate::state::change::Change;
+use crate::state::command::{Command, KvCommand, Outcome, Refusal};
+use crate::state::rows::{Key, KeyRow, Settings};
+use crate::state::size;
+use crate::state::txn::{Txn, TxnOp};
+
+use super::draft::Draft;
+
+/// Whether the alarms that are raised leave the command its way.
+pub(super) fn allows(state: &State, command: &Command) -> Result<(), Refusal> {
+    if state.alarms.is_empty() {
+        return Ok(());
+    }
+    if state.has_alarm(AlarmKind::Corrupt) && is_write(command) {
+        return Err(Refusal::Corrupt);
+    }
+    if state.has_alarm(AlarmKind::NoSpace) && grows(command) {
+        return Err(Refusal::NoSpace);
+    }
+    Ok(())
+}
+
+/// What clients do to keys and leases. The end of a lease that nobody keeps alive is none of it.
+fn is_write(command: &Command) -> bool {
+    match command {
+        Command::Put(_)
+        | Command::DeleteRange(_)
+        | Command::Kv(_)
+        | Command::Compact(_)
+        | Command::LeaseGrant { .. }
+        | Command::LeaseRevoke(_) => true,
+        Command::Txn(txn) => !txn.is_read_only(),
+        _ => false,
+    }
+}
+
+fn grows(command: &Command) -> bool {
+    match command {
+        Command::Put(_) | Command::LeaseGrant { .. } | Command::Kv(KvCommand::Set { .. }) => true,
+        Command::Txn(txn) => puts(txn),
+        _ => false,
+    }
+}
+
+/// Whether any branch does.
+fn puts(txn: &Txn) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        TxnOp::Put(_) => true,
+        TxnOp::Txn(txn) => puts(txn),
+        TxnOp::Range(_) | TxnOp::Delete(_) => false,
+    })
+}
+
+/// Whether what was decided fits.
+pub(super) fn fits(draft: &Draft<'_>, command: &Command) -> Result<(), Refusal> {
+    let (state, quota) = (draft.base(), settings(draft).quota);
+    if !grows(command) || state.live_size() + added(draft) <= quota || live_after(draft) <= quota {
+        return Ok(());
+    }
+    Err(Refusal::NoSpace)
+}
+
+/// Below this there is room again: a tenth of the quota is free.
+fn is_roomy(size: u64, quota: u64) -> bool {
+    size <= quota - quota / 10
+}
+
+/// The quota was reached: until there is room again nobody has to try. Where there is, and a single
+/// write was too large for it, others may.
+pub(super) fn raise(draft: &mut Draft<'_>) {
+    let (state, quota) = (draft.base(), settings(draft).quota);
+    if state.has_alarm(AlarmKind::NoSpace) || is_roomy(state.live_size(), quota) {
+        return;
+    }
+    // All servers hold the same, and etcd's alarms are of one.
+    let mut servers = state.members.values().filter(|member| member.role == Role::Server);
+    let member = servers.next().map_or(NodeId(0), |member| member.id);
+    let alarm = Alarm { kind: AlarmKind::NoSpace, member };
+    draft.push(Change::Alarm(alarm, Some(RaisedBy::Quota)));
+}
+
+/// After what was decided: the past makes room for the present, and an alarm that the quota raised
+/// ends once there is room.
+pub(super) fn settle(draft: &mut Draft<'_>) {
+    let state = draft.base();
+    let raised = state.alarms.iter().find(|(_, by)| **by == RaisedBy::Quota);
+    let quota = settings(draft).quota;
+    if let Some((alarm, _)) = raised
+        && is_roomy(live_after(draft), quota)
+    {
+        draft.push(Change::Alarm(*alarm, None));
+    }
+    if state.size() + added(draft) > quota
+        && draft.rows().iter().any(|row| matches!(row, Change::Key(..)))
+        && !draft.rows().iter().any(|row| matches!(row, Change::Rebased(_)))
+        && let Some(revision) = state.relief(size::STEP)
+    {
+        draft.push(Change::Compacted(revision));
+    }
+}
+
+/// Bytes that the rows put, whatever they take the place of.
+fn added(draft: &Draft<'_>) -> u64 {
+    let weight = |row: &Change| match row {
+        Change::Key(key, row) => size::version(key, row.as_deref()),
+        Change::Lease(_, Some(_)) => size::LEASE,
+        _ => 0,
+    };
+    draft.rows().iter().map(weight).sum()
+}
+
+/// `State::live_size` once the rows are absorbed.
+fn live_after(draft: &Draft<'_>) -> u64 {
+    let state = draft.base();
+    let mut keys: BTreeMap<&Key, Option<&Arc<KeyRow>>> = BTreeMap::new();
+    let mut leases = BTreeMap::new();
+    for row in draft.rows() {
+        match row {
+            Change::Key(key, row) => _ = keys.insert(key, row.as_ref()),
+            Change::Lease(id, row) => _ = leases.insert(*id, row.is_some()),
+            _ => {}
+        }
+    }
+    let (mut size, mut gone) = (state.live_size(), 0);
+    for (key, row) in keys {
+        size += row.map_or(0, |row| size::version(key, Some(row)));
+        gone += state.keys.get(key).map_or(0, |row| size::version(key, Some(row)));
+    }
+    for (id, there) in leases {
+        size += if there { size::LEASE } else { 0 };
+        gone += if state.leases.contains_key(&id) { size::LEASE } else { 0 };
+    }
+    size.saturating_sub(gone)
+}
+
+/// As they are once the rows are absorbed.
+fn settings<'a>(draft: &'a Draft<'_>) -> &'a Settings {
+    let newest = draft.rows().iter().rev().find_map(|row| match row {
+        Change::Identity(identity) => Some(&identity.settings),
+        _ => None,
+    });
+    newest.unwrap_or(&draft.base().identity.settings)
+}
+
+/// An operator raises an alarm, or ends one, whoever raised it.
+pub(super) fn alarm(draft: &mut Draft<'_>, alarm: Alarm, on: bool) -> Result<Outcome, Refusal> {
+    let alarms = &draft.base().alarms;
+    let before = alarms.get(&alarm).copied();
+    if on && before.is_none() && alarms.len() >= limits::ALARMS {
+        return Err(Refusal::TooManyAlarms(alarms.len()));
+    }
+    let after = on.then_some(RaisedBy::Client);
+    if before != after {
+        draft.push(Change::Alarm(alarm, after));
+    }
+    Ok(Outcome::Alarm(on || before.is_some()))
+}
