@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::model::{Digest, NodeId, Role, limits};
 use crate::net::pki_types::CertificateSigningRequestDer;
 
-use super::key::{Key, sha256};
+use super::key::{Key, random, sha256};
 use super::spiffe::Holder;
 use super::token::JoinToken;
 use super::{IdentityError, Lifetimes, Trust, judge};
@@ -317,8 +317,4 @@ fn leaf_params(
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     Ok(params)
-}
-
-fn random(bytes: &mut [u8]) -> Result<(), IdentityError> {
-    aws_lc_rs::rand::fill(bytes).map_err(|error| IdentityError::crypto("no random numbers", error))
 }

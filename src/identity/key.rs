@@ -8,12 +8,15 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair,
     UnparsedPublicKey,
 };
+use rand::RngExt;
 use rcgen::{PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey};
 use zeroize::Zeroizing;
 
+use crate::lifecycle::chance::{self, Dice};
 use crate::model::Digest;
 
 use super::IdentityError;
+use super::seed::Secret;
 
 /// An ECDSA key on P-256 with SHA-256. The library wipes its private half when it is dropped.
 pub struct Key {
@@ -22,9 +25,7 @@ pub struct Key {
 
 impl Key {
     pub fn generate() -> Result<Key, IdentityError> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
-            .map_err(|error| IdentityError::crypto("a key cannot be made", error))?;
-        Ok(Key { pair })
+        Secret::random()?.key("a key of its own")
     }
 
     pub fn from_pkcs8(bytes: &[u8]) -> Result<Key, IdentityError> {
@@ -82,6 +83,16 @@ pub(super) fn is_signed(public: &[u8], message: &[u8], signature: &[u8]) -> bool
 /// The digest by which a public key in the form of X.509 is pinned.
 pub fn digest_of(spki: &[u8]) -> Digest {
     Digest(sha256(spki))
+}
+
+/// Random bytes: from the machine, or in a simulation from its seed, so that what is made of them
+/// has the same size and order in each run.
+pub(super) fn random(bytes: &mut [u8]) -> Result<(), IdentityError> {
+    if chance::is_seeded() {
+        Dice.fill(bytes);
+        return Ok(());
+    }
+    aws_lc_rs::rand::fill(bytes).map_err(|error| IdentityError::crypto("no random numbers", error))
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::model::unhex;
 
 use super::IdentityError;
-use super::key::Key;
+use super::key::{Key, random};
 
 /// Derivations of another version differ in all they give.
 const SALT: &[u8] = b"remora join token 1";
@@ -23,8 +23,7 @@ pub struct Secret(Zeroizing<[u8; 32]>);
 impl Secret {
     pub fn random() -> Result<Secret, IdentityError> {
         let mut bytes = Zeroizing::new([0; 32]);
-        aws_lc_rs::rand::fill(bytes.as_mut_slice())
-            .map_err(|error| IdentityError::crypto("no random numbers", error))?;
+        random(bytes.as_mut_slice())?;
         Ok(Secret(bytes))
     }
 

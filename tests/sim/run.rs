@@ -80,7 +80,6 @@ impl World {
         let (standby, edge) = (Dice.random_bool(0.4), Dice.random_bool(0.5));
         let servers = if standby { 4 } else { 3 };
         let roles = (0..servers).map(|_| Role::Server).chain(edge.then_some(Role::Edge));
-        // The bytes of keys are the one thing that no seed fixes: nothing may depend on them.
         let tokens = Offline::generate().unwrap();
         let hosts: Vec<Host> =
             roles.enumerate().map(|(i, role)| Host::new(i, role, &net, &tokens)).collect();

@@ -9,7 +9,8 @@ mod tokens;
 
 use std::time::{Duration, SystemTime};
 
-use super::{Authority, Key, Leaf, Lifetimes};
+use super::{Authority, Key, Leaf, Lifetimes, Offline};
+use crate::lifecycle::chance;
 use crate::model::{NodeId, Role};
 
 /// Some day in 2026, in whole seconds as certificates count.
@@ -36,4 +37,18 @@ fn member(authority: &Authority, role: Role, node: u64) -> Leaf {
 
 fn slices(chain: &[Vec<u8>]) -> Vec<&[u8]> {
     chain.iter().map(Vec::as_slice).collect()
+}
+
+/// In a simulation; elsewhere no two keys are equal.
+#[test]
+fn keys_and_tokens_follow_from_a_seed() {
+    let made = |seed: u64| {
+        chance::seed(seed);
+        let tokens = Offline::generate().unwrap();
+        (Key::generate().unwrap().digest(), tokens.relay.reveal())
+    };
+    let fresh = (Key::generate().unwrap(), Key::generate().unwrap());
+    assert_ne!(fresh.0.digest(), fresh.1.digest());
+    assert_eq!(made(1), made(1));
+    assert_ne!(made(1), made(2));
 }
