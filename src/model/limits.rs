@@ -40,6 +40,8 @@ pub const CONFIGURABLE_MAX: usize = 16 * 1024 * 1024;
 pub const HTTP_BODY: usize = 2 * 1024 * 1024;
 /// Request line and headers of an HTTP request.
 pub const HTTP_HEADERS: usize = 64 * 1024;
+/// A frame of HTTP/2 from a client (the least that the protocol allows).
+pub const HTTP2_FRAME: usize = 16 * 1024;
 /// How long a client may take to send its request's headers.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client's connection may be kept without a request.

@@ -177,6 +177,19 @@ fn etcdctl_locks_elects_and_lists_the_members() {
     assert!(refused.unwrap_err().contains("remora join-token"));
 }
 
+/// Debian's etcdctl sends the whole URL as the authority of these.
+#[test]
+fn etcdctl_asks_one_endpoint_by_its_url() {
+    let server = Agent::start(AgentSpec::server("server"));
+    let url = format!("http://{}", server.spec.place.http());
+    let status = etcdctl(&server, &["endpoint", "status"]).unwrap();
+    assert!(status.starts_with(&format!("{url}, 1, ")), "{status}");
+    let empty = etcdctl(&server, &["endpoint", "hashkv"]).unwrap();
+    assert!(empty.starts_with(&format!("{url}, ")), "{empty}");
+    etcdctl(&server, &["put", "app/a", "one"]).unwrap();
+    assert_ne!(etcdctl(&server, &["endpoint", "hashkv"]).unwrap(), empty);
+}
+
 #[test]
 fn curl_watches_line_by_line() {
     let server = Agent::start(AgentSpec::server("server"));

@@ -1,5 +1,6 @@
 //! Serves HTTP/1 and HTTP/2 on one listener: own accept loop, TLS, limits, a drain at the end.
 
+mod authority;
 mod body;
 mod door;
 mod hosts;

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 use crate::net::Connection;
 
+use super::authority::Reader;
+
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4); these many bytes tell it apart from
 /// every method of HTTP/1.
 const PREFACE: &[u8] = b"PRI * ";
@@ -126,23 +128,31 @@ impl Drop for Turn {
     }
 }
 
-/// A stream whose arriving bytes are noted.
+/// A stream whose arriving bytes are noted, and amended where hyper would refuse them.
 pub(super) struct Watched {
-    pub(super) stream: Connection,
-    pub(super) pulse: Pulse,
+    stream: Connection,
+    reader: Reader,
+    pulse: Pulse,
+}
+
+impl Watched {
+    pub(super) fn new(stream: Connection, pulse: Pulse) -> Watched {
+        Watched { stream, reader: Reader::new(), pulse }
+    }
 }
 
 impl AsyncRead for Watched {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let Watched { stream, reader, pulse } = self.get_mut();
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let polled = reader.poll_read(stream, cx, buf);
         let come = buf.filled().get(before..).unwrap_or_default();
         if !come.is_empty() {
-            self.pulse.arrived(come, Instant::now());
+            pulse.arrived(come, Instant::now());
         }
         polled
     }

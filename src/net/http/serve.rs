@@ -21,6 +21,7 @@ use crate::lifecycle::Life;
 use crate::model::limits;
 use crate::net::Connection;
 
+use super::authority::stands_in;
 use super::door::{Door, Visitor};
 use super::hosts::{Asked, HostRules, Verdict as Origin};
 use super::names::ClientName;
@@ -147,7 +148,7 @@ where
             }
         })
     };
-    let stream = TokioIo::new(Watched { stream, pulse: pulse.clone() });
+    let stream = TokioIo::new(Watched::new(stream, pulse.clone()));
     let mut connection = pin!(house.builder.serve_connection_with_upgrades(stream, answer));
     let mut look = Instant::now();
     let ended = loop {
@@ -192,6 +193,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_frame_size(limits::HTTP2_FRAME as u32)
         .max_concurrent_streams(1024)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(30));
@@ -259,6 +261,8 @@ fn hostless<B: From<&'static str>>() -> Response<B> {
 fn origin(rules: &HostRules, request: &Request<Incoming>) -> Origin {
     let header = |name| text(request.headers(), name);
     let authority = request.uri().authority().map(|authority| authority.as_str());
+    // What no page can have sent is none to be afraid of.
+    let authority = authority.filter(|authority| !stands_in(authority));
     rules.verdict(Asked {
         host: authority.or_else(|| header(HOST)),
         origin: header(ORIGIN),

@@ -155,3 +155,47 @@ async fn a_request_under_way_is_answered_before_the_end() {
     assert!(life.tasks.join(PATIENCE).await);
     assert!(TcpStream::connect(addr).await.is_err());
 }
+
+/// An HTTP/2 client that asks twice, the second time for the authority of the first one, which the
+/// server has in its table.
+async fn ask_twice(addr: SocketAddr, authority: &str) -> Vec<u8> {
+    let literal = [&[0x41, u8::try_from(authority.len()).unwrap()], authority.as_bytes()].concat();
+    let request = |stream: u8, authority: &[u8]| {
+        let block = [b"\x82\x86\x84", authority].concat();
+        let len = u8::try_from(block.len()).unwrap();
+        [&[0, 0, len, 1, 5, 0, 0, 0, stream], &block[..]].concat()
+    };
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    for bytes in [preface, &request(1, &literal)[..], &request(3, b"\xbe")] {
+        stream.write_all(bytes).await.expect("sent");
+    }
+    // What is answered to each: the first byte of its first header, or why it was reset.
+    let mut said = Vec::new();
+    while said.len() < 2 {
+        let mut head = [0; 9];
+        timeout(PATIENCE, stream.read_exact(&mut head)).await.expect("answered").expect("read");
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        stream.read_exact(&mut payload).await.expect("a frame");
+        match head[3] {
+            1 => said.push(payload[0]),
+            3 => said.push(payload[3]),
+            _ => {}
+        }
+    }
+    said
+}
+
+#[tokio::test]
+async fn an_authority_that_only_go_takes_is_taken() {
+    const OK: u8 = 0x88;
+    let (addr, _life) = serving(Limits::default()).await;
+    for authority in ["localhost:1", "http://127.0.0.1:2379", "#initially=[127.0.0.1:1;b:2]"] {
+        assert_eq!(ask_twice(addr, authority).await, [OK, OK], "{authority}");
+    }
+    // 421, which is spelled out; and what is too short to stand in for.
+    let foreign = ask_twice(addr, "evil.example").await;
+    assert!(foreign.iter().all(|byte| *byte != OK), "{foreign:?}");
+    let protocol_error = 1;
+    assert_eq!(ask_twice(addr, "/x").await, [protocol_error; 2]);
+}
