@@ -6,7 +6,8 @@
 //! |---|---|
 //! | `$` | runs to its end |
 //! | `=` | the same, and once more with `-w json` |
-//! | `~` | words with digits in them count as equal: sizes, versions, addresses |
+//! | `~` | words with digits in them count as equal: sizes, versions, addresses; and lines of tables |
+//! | `j` | with `-w json` alone |
 //! | `L` | grants a lease, which is `$L` from here on |
 //! | `@` | again and again until etcd and the agent say the same |
 //! | `&` | goes on beside the others; `%`, and how many lines it says, waits for those and ends it |
@@ -22,7 +23,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::etcd::Etcd;
-use crate::house::{Agent, AgentSpec};
+use crate::house::Agent;
+use crate::in_memory;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Fields of `-w json` that differ between any two servers.
@@ -84,9 +86,17 @@ impl Side {
     }
 
     fn run(&self, args: &[String], input: &str) -> Said {
+        self.said(self.begin(args, input))
+    }
+
+    fn begin(&self, args: &[String], input: &str) -> Child {
         let mut child = self.command(args).spawn().unwrap();
         // Who does not read it all says why.
         let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+        child
+    }
+
+    fn said(&self, child: Child) -> Said {
         let output = child.wait_with_output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         // Beside the error itself etcdctl logs its attempts, with the time.
@@ -152,11 +162,14 @@ fn masked_ids(said: &str) -> String {
 /// Words with digits in them are all the same, and so are units.
 fn masked_words(said: &str) -> String {
     let word = |word: &str| {
-        let own = word.contains(|c: char| c.is_ascii_digit()) || matches!(word, "kB" | "MB" | "B");
+        let own = word.contains(|c: char| c.is_ascii_digit())
+            || matches!(word, "kB" | "MB" | "B")
+            || word.bytes().all(|byte| matches!(byte, b'+' | b'-'));
         if own { "_".to_owned() } else { word.to_owned() }
     };
     let line = |line: &str| {
-        let words: Vec<String> = line.split([' ', ',']).map(word).collect();
+        let words = line.split([' ', ',']).filter(|word| !word.is_empty());
+        let words: Vec<String> = words.map(word).collect();
         let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
         words.dedup();
         words.join(" ")
@@ -226,10 +239,25 @@ impl Table {
         self.rows += 1;
     }
 
+    fn same_json(&mut self, row: &str, args: &[String], input: &str) {
+        let json = [&["-w".to_owned(), "json".to_owned()], args].concat();
+        let (etcd, remora) = self.both(&json, input);
+        let [etcd, remora] = [etcd, remora].map(|said| masked_json(&said.out));
+        assert!(!etcd.is_empty(), "{row}: no JSON");
+        assert_eq!(remora, etcd, "\n{row} -w json\n(left: Remora, right: etcd)");
+        self.rows += 1;
+    }
+
+    /// What etcd and the agent say, asked at once.
+    fn both(&self, args: &[String], input: &str) -> (Said, Said) {
+        let (etcd, remora) = (self.etcd.begin(args, input), self.remora.begin(args, input));
+        (self.etcd.said(etcd), self.remora.said(remora))
+    }
+
     fn row(&mut self, row: &str, input: &str) {
         let (mark, line) = row.split_at(1);
         let args = split(line);
-        let both = |table: &Table| (table.etcd.run(&args, input), table.remora.run(&args, input));
+        let both = |table: &Table| table.both(&args, input);
         match mark {
             "$" => {
                 let (etcd, remora) = both(self);
@@ -238,12 +266,9 @@ impl Table {
             "=" => {
                 let (etcd, remora) = both(self);
                 self.same(row, etcd, remora);
-                let json = [vec!["-w".to_owned(), "json".to_owned()], args].concat();
-                let [etcd, remora] =
-                    [&self.etcd, &self.remora].map(|side| masked_json(&side.run(&json, input).out));
-                assert!(!etcd.is_empty(), "{row}: no JSON");
-                assert_eq!(remora, etcd, "\n{row} -w json\n(left: Remora, right: etcd)");
+                self.same_json(row, &args, input);
             }
+            "j" => self.same_json(row, &args, input),
             "~" => {
                 let (etcd, remora) = both(self);
                 let words = |said: Said| Said { out: masked_words(&said.out), ..said };
@@ -282,12 +307,11 @@ impl Table {
 
 fn compare(table: &str) {
     let etcd = Etcd::start();
-    let agent = Agent::start(AgentSpec::server("server"));
-    let mut sides = Table {
-        etcd: Side::new(etcd.authority()),
-        remora: Side::new(agent.spec.place.http()),
-        rows: 0,
-    };
+    let mut spec = in_memory();
+    let place = spec.place.http();
+    spec.http = format!("listen: [\"{place}\"], advertise: [\"http://{place}\"]");
+    let _agent = Agent::start(spec);
+    let mut sides = Table { etcd: Side::new(etcd.authority()), remora: Side::new(place), rows: 0 };
     let mut lines = table.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let mut row = lines.next();
     while let Some(this) = row {
@@ -313,4 +337,4 @@ macro_rules! tables {
     )*};
 }
 
-tables! { keys leases holds members users }
+tables! { keys leases holds maintenance members users }

@@ -2,13 +2,13 @@
 
 pub mod event;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::house::{Client, Place, eventually};
+use crate::house::{Agent, Client, Place, eventually};
 
 const START: Duration = Duration::from_secs(20);
 
@@ -36,19 +36,16 @@ pub fn version() -> String {
 impl Etcd {
     pub fn start() -> Etcd {
         let place = Place::new();
-        // Nothing here asks what a crash leaves, and the disk is slow.
-        let memory = Path::new("/dev/shm");
-        let dir = if memory.is_dir() { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
-        let dir = tempfile::tempdir_in(dir).unwrap();
+        let dir = tempfile::tempdir_in(Agent::memory()).unwrap();
         let client = format!("http://{}:2379", place.0);
         let peer = format!("http://{}:2380", place.0);
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let mut etcd = Command::new(program());
         etcd.arg("--data-dir").arg(dir.path().join("data"));
-        etcd.args(["--name", "etcd", "--listen-client-urls", &client]);
+        etcd.args(["--name", "server", "--listen-client-urls", &client]);
         etcd.args(["--advertise-client-urls", &client, "--listen-peer-urls", &peer]);
         etcd.args(["--initial-advertise-peer-urls", &peer]);
-        etcd.args(["--initial-cluster", &format!("etcd={peer}")]);
+        etcd.args(["--initial-cluster", &format!("server={peer}")]);
         etcd.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let etcd = Etcd { child: etcd.spawn().unwrap(), dir, place };
         let health = Client::new(&etcd.authority());

@@ -34,6 +34,8 @@ pub struct AgentSpec {
     pub join: Vec<String>,
     /// Its join token: by default one of those that all agents of this process share.
     pub token: JoinToken,
+    /// Its files are in memory: for who asks nothing of what a crash leaves.
+    pub in_memory: bool,
     /// Other agents may reach it on every address of the machine.
     pub exposed: bool,
     /// What `http` holds; empty: one plain listener at the agent's place.
@@ -53,6 +55,7 @@ impl AgentSpec {
             role: "server",
             join: vec![],
             token: tokens().server.clone(),
+            in_memory: false,
             exposed: false,
             http: String::new(),
             cluster: String::new(),
@@ -129,10 +132,18 @@ impl Agent {
         agent
     }
 
+    /// For files that no test asks to be durable; the disk where there is no such place.
+    pub fn memory() -> &'static Path {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) }
+    }
+
     /// Starts the process without waiting.
     pub fn launch(spec: AgentSpec) -> Agent {
         // Not in /tmp, which may be tmpfs: fsync means nothing there.
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let dir =
+            if spec.in_memory { Agent::memory() } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
+        let dir = tempfile::tempdir_in(dir).unwrap();
         let mut agent = Agent { spec, dir, child: None };
         agent.spawn();
         agent
