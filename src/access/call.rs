@@ -20,6 +20,8 @@ pub enum Area {
     Open,
     /// By the keys that it touches.
     Keys,
+    /// Takes to be a user. What holds keys is judged by those where it is ended or kept.
+    Users,
     /// Nodes, services, checks: nothing that users and roles know of.
     Catalog,
     /// Members, snapshots, settings: takes the role root.

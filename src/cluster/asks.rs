@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::identity::Proof;
-use crate::model::{LeaseId, NodeId, TokenId};
+use crate::model::{LeaseId, NodeId, SessionId, TokenId};
 use crate::net::peer::{CallError, Refused};
 use crate::state::{Admission, Command, Outcome, PastAnswer, PastQuery};
 
@@ -164,6 +164,7 @@ pub(super) enum Pulse {
     Lease(LeaseId),
     /// For how long the lease lives if nobody speaks for it. Renews nothing.
     LeaseLeft(LeaseId),
+    Session(SessionId),
 }
 
 /// Why there is no confirmation.

@@ -1,4 +1,5 @@
-//! When what lives by heartbeats ends: agents' presence, leases, the grace of silent nodes. Pure.
+//! When what lives by heartbeats ends: agents' presence, leases, sessions, the grace of silent
+//! nodes; and when a key that a session lost may be taken again. Pure.
 //!
 //! The leader holds these in memory; nothing here is logged. A TTL is a lower bound: whatever is
 //! unclear (a new leader, a pause of the leader, a changed TTL) starts anew or moves later.
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Index, LeaseId, NodeId};
-use crate::state::State;
+use crate::model::{Index, LeaseId, NodeId, SessionId};
+use crate::state::{Command, Key, LeaseRow, SessionRow, State};
 
 use super::asks::Pulse;
 
@@ -24,11 +25,15 @@ const PAUSE: Duration = Duration::from_millis(500);
 const MOST: usize = 1024;
 
 /// What ends when nobody speaks for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     /// An agent whose node counts as alive.
     Presence(NodeId),
     Lease(LeaseId),
+    /// A session that has a TTL.
+    Session(SessionId),
+    /// Nobody may take this key; it is not kept alive, and only ends.
+    Delay(Key),
     /// A silent agent's node, or an edge without a node: out of the tables when this ends.
     Grace(NodeId),
 }
@@ -63,16 +68,52 @@ struct Deadline {
 pub(super) struct Due {
     pub silent: Vec<NodeId>,
     pub expired: Vec<LeaseId>,
+    pub sessions: Vec<SessionId>,
+    /// Keys that may be taken again, each with the index that began its delay.
+    pub delays: Vec<(Key, Index)>,
     pub lost: Vec<NodeId>,
 }
 
 impl Due {
-    fn push(&mut self, subject: Subject) {
+    fn push(&mut self, subject: Subject, life: Life) {
         match subject {
             Subject::Presence(id) => self.silent.push(id),
             Subject::Lease(id) => self.expired.push(id),
+            Subject::Session(id) => self.sessions.push(id),
+            Subject::Delay(key) => self.delays.push((key, life.since)),
             Subject::Grace(id) => self.lost.push(id),
         }
+    }
+
+    fn subjects(&self) -> impl Iterator<Item = Subject> + '_ {
+        let silent = self.silent.iter().map(|id| Subject::Presence(*id));
+        let expired = self.expired.iter().map(|id| Subject::Lease(*id));
+        let sessions = self.sessions.iter().map(|id| Subject::Session(*id));
+        let delays = self.delays.iter().map(|(key, _)| Subject::Delay(key.clone()));
+        let lost = self.lost.iter().map(|id| Subject::Grace(*id));
+        silent.chain(expired).chain(sessions).chain(delays).chain(lost)
+    }
+
+    /// The commands that end it all, by the leader of that term.
+    pub fn commands(&self, term: u64) -> Vec<Command> {
+        let Due { silent, expired, sessions, delays, lost } = self.clone();
+        let mut commands = Vec::new();
+        if !silent.is_empty() {
+            commands.push(Command::Silent { nodes: silent, term });
+        }
+        if !expired.is_empty() {
+            commands.push(Command::LeaseExpire { ids: expired, term });
+        }
+        if !sessions.is_empty() {
+            commands.push(Command::SessionExpire { ids: sessions, term });
+        }
+        if !delays.is_empty() {
+            commands.push(Command::LockDelayEnd { delays, term });
+        }
+        if !lost.is_empty() {
+            commands.push(Command::Reap { nodes: lost, term });
+        }
+        commands
     }
 }
 
@@ -103,13 +144,20 @@ impl Deadlines {
     /// The same for what one heartbeat is about, before the next tick looks through everything: a
     /// lease that was revoked is not renewed any more.
     pub fn meet(&mut self, pulse: Pulse, state: &State, now: Moment) {
-        let (Pulse::Lease(id) | Pulse::LeaseLeft(id)) = pulse else { return };
-        let subject = Subject::Lease(id);
-        let Some(lease) = state.lease(id) else {
+        let (subject, life) = match pulse {
+            Pulse::Lease(id) | Pulse::LeaseLeft(id) => {
+                (Subject::Lease(id), state.lease(id).map(life_of_lease))
+            }
+            Pulse::Session(id) => {
+                let session = state.session(id);
+                (Subject::Session(id), session.and_then(|session| life_of_session(state, session)))
+            }
+            Pulse::Presence(_) => return,
+        };
+        let Some(life) = life else {
             self.table.remove(&subject);
             return;
         };
-        let life = Life { ttl: lease.ttl, since: lease.index };
         if self.table.get(&subject).is_none_or(|deadline| deadline.life != life) {
             let at = now + life.ttl;
             self.table.insert(subject, Deadline { life, at, ending: false });
@@ -128,7 +176,7 @@ impl Deadlines {
         let over = self.table.iter_mut().filter(|(_, d)| !d.ending && d.at <= now);
         for (subject, deadline) in over.take(MOST) {
             deadline.ending = true;
-            due.push(*subject);
+            due.push(subject.clone(), deadline.life);
         }
         due
     }
@@ -138,6 +186,7 @@ impl Deadlines {
         match pulse {
             Pulse::Presence(id) => self.renew(Subject::Presence(id), now),
             Pulse::Lease(id) => self.renew(Subject::Lease(id), now),
+            Pulse::Session(id) => self.renew(Subject::Session(id), now),
             Pulse::LeaseLeft(id) => match self.table.get(&Subject::Lease(id)) {
                 Some(deadline) if deadline.ending => Verdict::Undecided,
                 Some(deadline) => Verdict::For(deadline.at.saturating_sub(now)),
@@ -167,13 +216,7 @@ impl Deadlines {
     /// The ends that were proposed have been decided. What is still there starts anew.
     pub fn settle(&mut self, due: &Due, state: &State, now: Moment) {
         self.sync(state, now);
-        let subjects = due
-            .silent
-            .iter()
-            .map(|id| Subject::Presence(*id))
-            .chain(due.expired.iter().map(|id| Subject::Lease(*id)))
-            .chain(due.lost.iter().map(|id| Subject::Grace(*id)));
-        for subject in subjects {
+        for subject in due.subjects() {
             if let Some(deadline) = self.table.get_mut(&subject)
                 && deadline.ending
             {
@@ -184,13 +227,28 @@ impl Deadlines {
     }
 }
 
-/// Everything that lives by heartbeats.
+fn life_of_lease(lease: &LeaseRow) -> Life {
+    Life { ttl: lease.ttl, since: lease.index }
+}
+
+/// None: it lives without being renewed.
+fn life_of_session(state: &State, session: &SessionRow) -> Option<Life> {
+    let factor = state.identity().settings.session_factor;
+    let ttl = session.def.ttl?.saturating_mul(factor);
+    Some(Life { ttl, since: session.index })
+}
+
+/// Everything that lives by heartbeats, or ends by itself.
 fn living(state: &State) -> BTreeMap<Subject, Life> {
     let grace = state.identity().settings.node_grace;
-    let leases = state
-        .leases()
-        .map(|lease| (Subject::Lease(lease.id), Life { ttl: lease.ttl, since: lease.index }));
+    let leases = state.leases().map(|lease| (Subject::Lease(lease.id), life_of_lease(lease)));
     let mut living: BTreeMap<Subject, Life> = leases.collect();
+    living.extend(state.sessions().filter_map(|session| {
+        Some((Subject::Session(session.def.id), life_of_session(state, session)?))
+    }));
+    living.extend(state.lock_delays().map(|(key, delay)| {
+        (Subject::Delay(key.clone()), Life { ttl: delay.lasts, since: delay.index })
+    }));
     for presence in state.presences() {
         let (subject, ttl) = if presence.silent {
             (Subject::Grace(presence.agent), grace)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::model::{LeaseId, NodeId, Stamp, limits};
+use crate::model::{Stamp, limits};
 use crate::raft::{ProposeError, Raft};
 use crate::replica::{Replica, Topic};
 use crate::state::{Command, Proposal, State};
@@ -108,7 +108,7 @@ impl Duties {
     }
 
     async fn lead(&self, number: u64) {
-        let topics = [Topic::Leases, Topic::Presences, Topic::Members];
+        let topics = [Topic::Leases, Topic::Sessions, Topic::Presences, Topic::Members];
         let mut watch = self.replica.watch(topics);
         let mut changed = false;
         let mut tick = interval(TICK);
@@ -143,15 +143,16 @@ impl Duties {
 
     /// Proposed by this leader in this term or not at all: each command carries the term.
     async fn end(&self, term: u64, due: Due) {
-        for command in commands(&due, term) {
+        for command in due.commands(term) {
             self.decide(term, command).await;
         }
         if due != Due::default()
             && let Some(deadlines) = self.deadlines().as_mut()
         {
-            let Due { silent, expired, lost } = &due;
-            tracing::info!(?silent, leases = expired.len(), ?lost, "ended");
-            tracing::debug!(?expired, "leases ended");
+            let Due { silent, expired, sessions, delays, lost } = &due;
+            let (leases, ended, delays) = (expired.len(), sessions.len(), delays.len());
+            tracing::info!(?silent, leases, sessions = ended, delays, ?lost, "ended");
+            tracing::debug!(?expired, ?sessions, "leases and sessions ended");
             deadlines.settle(&due, &self.replica.snapshot(), self.now());
         }
     }
@@ -202,23 +203,6 @@ impl Duties {
             tracing::debug!(%error, "nothing was forgotten");
         }
     }
-}
-
-fn commands(due: &Due, term: u64) -> Vec<Command> {
-    let Due { silent, expired, lost } = due;
-    let mut commands = Vec::new();
-    if !silent.is_empty() {
-        let nodes: Vec<NodeId> = silent.clone();
-        commands.push(Command::Silent { nodes, term });
-    }
-    if !expired.is_empty() {
-        let ids: Vec<LeaseId> = expired.clone();
-        commands.push(Command::LeaseExpire { ids, term });
-    }
-    if !lost.is_empty() {
-        commands.push(Command::Reap { nodes: lost.clone(), term });
-    }
-    commands
 }
 
 /// The command that forgets what is old at `now`; none if it would change nothing. The state's own

@@ -53,7 +53,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 
-use crate::model::{LeaseId, NodeId, NodeName};
+use crate::model::{LeaseId, NodeId, NodeName, SessionId};
 use crate::replica::{Replica, Topic, Watch};
 use crate::state::{Command, Outcome, PastAnswer, PastQuery, State};
 
@@ -90,6 +90,8 @@ pub enum Beat {
     /// This agent's own presence.
     Presence,
     Lease(LeaseId),
+    /// One that has a TTL: others live anyway.
+    Session(SessionId),
 }
 
 /// The answer to a heartbeat that a quorum stands behind.
@@ -192,6 +194,7 @@ impl Cluster {
         self.ask(|me| match beat {
             Beat::Presence => Pulse::Presence(me),
             Beat::Lease(id) => Pulse::Lease(id),
+            Beat::Session(id) => Pulse::Session(id),
         })
         .await
     }

@@ -113,7 +113,7 @@ fn may_reach(kind: Kind, reach: Reach) -> Result<(), String> {
 fn may_beat(peer: Peer, pulse: Pulse) -> bool {
     match (Kind::of(Some(peer)), pulse) {
         (Kind::Server | Kind::Relay, _) => true,
-        (Kind::Edge, Pulse::Lease(_) | Pulse::LeaseLeft(_)) => true,
+        (Kind::Edge, Pulse::Lease(_) | Pulse::LeaseLeft(_) | Pulse::Session(_)) => true,
         (Kind::Edge, Pulse::Presence(id)) => id == peer.id,
         (Kind::Stranger | Kind::Candidate, _) => false,
     }
@@ -145,6 +145,8 @@ fn right(command: &Command) -> Right {
         | Command::Compact(_)
         | Command::LeaseGrant { .. }
         | Command::LeaseRevoke(_)
+        | Command::SessionCreate(_)
+        | Command::SessionDestroy(_)
         | Command::Account(_) => Right::Somebody,
         // Decided by what is inside.
         Command::For(_) => Right::Leader,
@@ -161,6 +163,8 @@ fn right(command: &Command) -> Right {
         | Command::Alarm { .. } => Right::Servers,
         Command::Found(_)
         | Command::LeaseExpire { .. }
+        | Command::SessionExpire { .. }
+        | Command::LockDelayEnd { .. }
         | Command::Silent { .. }
         | Command::Reap { .. }
         | Command::Forget { .. }

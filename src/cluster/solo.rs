@@ -34,6 +34,10 @@ impl Solo {
                 Some(lease) => Alive::For(lease.ttl),
                 None => Alive::Gone,
             },
+            Pulse::Session(id) => match writer.state().session(id).and_then(|row| row.def.ttl) {
+                Some(ttl) => Alive::For(ttl),
+                None => Alive::Gone,
+            },
         }
     }
 

@@ -18,7 +18,7 @@ use crate::state::{self, Command, Outcome};
 use super::error::{Failure, plain};
 use super::params::{self, Options, Params};
 use super::routes::{self, Endpoint, Found, Route};
-use super::{Front, agent, answer, catalog, health, identity, kv, maintenance, status};
+use super::{Front, agent, answer, catalog, health, identity, kv, maintenance, session, status};
 
 pub type Answer = Result<Response<Body>, Failure>;
 
@@ -137,16 +137,24 @@ async fn asker(
     let shown = params.get("token").filter(|shown| !shown.is_empty()).or_else(|| token(headers));
     let credential = shown.map_or(Credential::Nothing, |shown| Credential::Token(shown.into()));
     let asker = front.cluster.asker(&credential).await?;
-    if area == Area::Operator {
-        let state = front.cluster.read(Consistency::Local).await?;
-        state.judge(&asker.caller, Need::Root)?;
-    }
+    let need = match area {
+        Area::Operator => Need::Root,
+        Area::Users => Need::User,
+        Area::Open | Area::Keys | Area::Catalog => return Ok(asker),
+    };
+    front.cluster.read(Consistency::Local).await?.judge(&asker.caller, need)?;
     Ok(asker)
 }
 
 async fn dispatch(endpoint: Endpoint, call: Call<'_>, body: Body) -> Answer {
     match endpoint {
         Endpoint::Kv => kv::answer(call, body).await,
+        Endpoint::SessionCreate => session::create(call, body).await,
+        Endpoint::SessionDestroy => session::destroy(call).await,
+        Endpoint::SessionRenew => session::renew(call).await,
+        Endpoint::SessionInfo => session::info(call).await,
+        Endpoint::SessionNode => session::node(call).await,
+        Endpoint::SessionList => session::list(call).await,
         Endpoint::HealthService => health::service(call).await,
         Endpoint::HealthChecks => health::checks(call).await,
         Endpoint::HealthNode => health::node(call).await,

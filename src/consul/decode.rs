@@ -15,11 +15,20 @@ pub struct DecodeError(pub String);
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// The first JSON value of a body; what follows it is ignored. `null` is an empty object.
+/// The first JSON value of a body, which is an object; `null` is an empty one.
 pub fn object(body: &[u8], owner: &'static str) -> Result<Fields> {
+    object_of_type(body, owner, owner)
+}
+
+/// The same where Go's texts have two names for it: one for all of it, one before its fields.
+pub fn object_of_type(body: &[u8], owner: &'static str, whole: &str) -> Result<Fields> {
+    Fields::of(value(body)?, owner, &format!("value of type {whole}"))
+}
+
+/// The first JSON value of a body; what follows it is ignored.
+pub fn value(body: &[u8]) -> Result<Value> {
     let mut stream = serde_json::Deserializer::from_slice(body);
-    let value = Value::deserialize(&mut stream).map_err(|error| syntax(body, &error))?;
-    Fields::of(value, owner, &format!("value of type {owner}"))
+    Value::deserialize(&mut stream).map_err(|error| syntax(body, &error))
 }
 
 fn syntax(body: &[u8], error: &serde_json::Error) -> DecodeError {
@@ -55,7 +64,7 @@ impl Fields {
     }
 
     /// The member by its first name that matches in any case; `null` is as if it were not there.
-    fn take(&mut self, names: &[&str]) -> Option<Value> {
+    pub fn take(&mut self, names: &[&str]) -> Option<Value> {
         let mut found = None;
         while let Some(at) = self
             .members
@@ -79,9 +88,13 @@ impl Fields {
     }
 
     pub fn string(&mut self, names: &[&str]) -> Result<String> {
+        Ok(self.string_if_given(names)?.unwrap_or_default())
+    }
+
+    pub fn string_if_given(&mut self, names: &[&str]) -> Result<Option<String>> {
         match self.take(names) {
-            None => Ok(String::new()),
-            Some(Value::String(text)) => Ok(text),
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(self.mismatch(&other, first(names), "string")),
         }
     }
@@ -104,12 +117,16 @@ impl Fields {
     }
 
     pub fn strings(&mut self, names: &[&str]) -> Result<Vec<String>> {
+        Ok(self.strings_if_given(names)?.unwrap_or_default())
+    }
+
+    pub fn strings_if_given(&mut self, names: &[&str]) -> Result<Option<Vec<String>>> {
         let items = match self.take(names) {
-            None => return Ok(Vec::new()),
+            None => return Ok(None),
             Some(Value::Array(items)) => items,
             Some(other) => return Err(self.mismatch(&other, first(names), "[]string")),
         };
-        items.into_iter().map(|item| self.text(item, first(names))).collect()
+        items.into_iter().map(|item| self.text(item, first(names))).collect::<Result<_>>().map(Some)
     }
 
     pub fn map(&mut self, names: &[&str]) -> Result<BTreeMap<String, String>> {
@@ -148,13 +165,18 @@ impl Fields {
     }
 
     pub fn objects(&mut self, names: &[&str]) -> Result<Vec<Fields>> {
+        Ok(self.objects_if_given(names)?.unwrap_or_default())
+    }
+
+    pub fn objects_if_given(&mut self, names: &[&str]) -> Result<Option<Vec<Fields>>> {
         let items = match self.take(names) {
-            None => return Ok(Vec::new()),
+            None => return Ok(None),
             Some(Value::Array(items)) => items,
             Some(other) => return Err(self.mismatch(&other, first(names), "[]struct")),
         };
         let target = field(self.owner, first(names));
-        items.into_iter().map(|item| Fields::of(item, self.owner, &target)).collect()
+        let objects = items.into_iter().map(|item| Fields::of(item, self.owner, &target));
+        objects.collect::<Result<_>>().map(Some)
     }
 
     /// Nanoseconds: a number, or Go's text. Zero where it was not given.
@@ -162,8 +184,9 @@ impl Fields {
         match self.take(names) {
             None => Ok(0),
             Some(Value::String(text)) if text.is_empty() => Ok(0),
-            Some(Value::String(text)) => duration::parse(&text)
-                .ok_or_else(|| DecodeError(format!("time: invalid duration {text:?}"))),
+            Some(Value::String(text)) => {
+                duration::parse(&text).ok_or_else(|| DecodeError(duration::complaint(&text)))
+            }
             Some(Value::Number(number)) => number
                 .as_i64()
                 .or_else(|| number.as_f64().map(|number| number as i64))

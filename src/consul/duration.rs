@@ -44,6 +44,13 @@ fn nanoseconds(unit: &str) -> Option<f64> {
     })
 }
 
+/// What Go says of a text that is no duration.
+pub fn complaint(text: &str) -> String {
+    let lacks_unit = parse(&format!("{text}s")).is_some();
+    let what = if lacks_unit { "missing unit in" } else { "invalid" };
+    format!("time: {what} duration {text:?}")
+}
+
 /// A duration of nanoseconds; none where it is not above zero.
 pub fn positive(nanoseconds: i64) -> Option<Duration> {
     u64::try_from(nanoseconds).ok().filter(|n| *n > 0).map(Duration::from_nanos)
@@ -103,6 +110,9 @@ mod tests {
         for text in ["", "5", "abc", "s", "1x", "1.2.3s", ".s", "-", "1 s", "99999999999h"] {
             assert_eq!(parse(text), None, "{text}");
         }
+        assert_eq!(complaint("10"), "time: missing unit in duration \"10\"");
+        assert_eq!(complaint("1m30"), "time: missing unit in duration \"1m30\"");
+        assert_eq!(complaint("x"), "time: invalid duration \"x\"");
     }
 
     #[test]

@@ -101,6 +101,13 @@ impl From<Refusal> for Failure {
             Refusal::NoInstanceForCheck { id, check, .. } => {
                 Failure::internal(format!("Unknown service ID '{id}' for check ID '{check}'"))
             }
+            Refusal::SessionNotFound(id) => Failure::internal(format!("invalid session \"{id}\"")),
+            Refusal::NoCheck { id, .. } => {
+                Failure::internal(format!("Missing check '{id}' registration"))
+            }
+            Refusal::CheckIsCritical { id, .. } => {
+                Failure::internal(format!("Check '{id}' is in critical state"))
+            }
             Refusal::Denied(denied) => denied.into(),
             other => Failure::internal(other.to_string()),
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
 use crate::access::Need;
-use crate::model::Revision;
+use crate::model::{Revision, SessionId};
 use crate::net::http::{BodyError, path};
 use crate::replica::Topic;
 use crate::state::{Command, Key, KeyRange, KvCommand, Outcome, State};
@@ -20,6 +20,7 @@ use super::json;
 use super::params::{self, Options};
 use super::routes;
 use super::rows::KeyJson;
+use super::session;
 
 pub async fn answer(call: Call<'_>, body: Body) -> Answer {
     match *call.method {
@@ -156,14 +157,31 @@ async fn put(call: Call<'_>, body: Body) -> Answer {
     if conflicting(&call, &["cas", "acquire", "release"]) {
         return Err(conflict(&call));
     }
-    if call.params.has("acquire") || call.params.has("release") {
-        return Err(Failure::bad("Sessions are not served by this agent: acquire, release"));
-    }
     let flags = call.params.number("flags")?.unwrap_or_default();
     let cas = cas(&call)?;
     let limit = call.front.config.kv_value_limit;
     let value = whole(body, limit).await.map_err(too_large)?;
-    write(&call, KvCommand::Set { key, value, flags, cas }).await
+    let command = match (call.params.get("acquire"), call.params.get("release")) {
+        (Some(session), _) => {
+            let session = holder(session)?.map_err(Failure::internal)?;
+            KvCommand::Acquire { key, value, flags, session }
+        }
+        (None, Some(session)) => {
+            // What is no session's id holds nothing, and is not looked up.
+            let session = holder(session)?.unwrap_or(SessionId::NOBODY);
+            KvCommand::Release { key, value, flags, session }
+        }
+        (None, None) => KvCommand::Set { key, value, flags, cas },
+    };
+    write(&call, command).await
+}
+
+/// The session that is named, or what Consul says of an id that cannot be one.
+fn holder(text: &str) -> Result<Result<SessionId, &'static str>, Failure> {
+    match text {
+        "" => Err(Failure::internal("missing session")),
+        text => Ok(session::id(text)),
+    }
 }
 
 async fn delete(call: Call<'_>) -> Answer {

@@ -1,4 +1,5 @@
-//! The Consul-shaped HTTP API: keys, catalog, health, agent and status, with blocking queries.
+//! The Consul-shaped HTTP API: keys, sessions, catalog, health, agent and status, with blocking
+//! queries.
 
 mod agent;
 mod answer;
@@ -18,11 +19,13 @@ mod maintenance;
 mod params;
 mod routes;
 mod rows;
+mod session;
 mod status;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::sync::Semaphore;
@@ -39,11 +42,17 @@ pub struct Config {
     pub datacenter: String,
     /// Largest value of a key in bytes.
     pub kv_value_limit: usize,
+    /// The shortest TTL that a session may ask for.
+    pub session_ttl_min: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { datacenter: "dc1".to_owned(), kv_value_limit: limits::KV_VALUE }
+        Config {
+            datacenter: "dc1".to_owned(),
+            kv_value_limit: limits::KV_VALUE,
+            session_ttl_min: limits::SESSION_TTL.0,
+        }
     }
 }
 

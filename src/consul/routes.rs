@@ -9,6 +9,12 @@ use crate::model::Health;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     Kv,
+    SessionCreate,
+    SessionDestroy,
+    SessionRenew,
+    SessionInfo,
+    SessionNode,
+    SessionList,
     HealthService,
     HealthChecks,
     HealthNode,
@@ -166,6 +172,12 @@ pub const ROUTES: &[Route] = &[
         "mesh",
         A::Catalog,
     ),
+    route("/v1/session/create", M::Put, E::SessionCreate, "session", A::Users),
+    route("/v1/session/destroy/", M::Put, E::SessionDestroy, "session", A::Users),
+    route("/v1/session/renew/", M::Put, E::SessionRenew, "session", A::Users),
+    route("/v1/session/info/", M::Get, E::SessionInfo, "session", A::Users),
+    route("/v1/session/node/", M::Get, E::SessionNode, "session", A::Users),
+    route("/v1/session/list", M::Get, E::SessionList, "session", A::Users),
     route("/v1/status/leader", M::Get, E::StatusLeader, "status", A::Open),
     route("/v1/status/peers", M::Get, E::StatusPeers, "status", A::Open),
 ];

@@ -21,12 +21,15 @@ pub struct KeyJson<'a> {
 
 impl Serialize for KeyJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("DirEntry", 6)?;
-        fields.serialize_field("LockIndex", &0)?;
+        let mut fields = serializer.serialize_struct("DirEntry", 7)?;
+        fields.serialize_field("LockIndex", &self.row.lock_index())?;
         fields.serialize_field("Key", self.key)?;
         fields.serialize_field("Flags", &self.row.flags)?;
         let value = (!self.row.value.is_empty()).then(|| STANDARD.encode(&self.row.value));
         fields.serialize_field("Value", &value)?;
+        if let Some(holder) = self.row.holder() {
+            fields.serialize_field("Session", &holder.to_string())?;
+        }
         fields.serialize_field("CreateIndex", &self.row.create)?;
         fields.serialize_field("ModifyIndex", &self.row.modified)?;
         fields.end()

@@ -229,6 +229,7 @@ mod tests {
             version: 2,
             lease: LeaseId::NONE,
             flags: 0,
+            lock: None,
         })
     }
 

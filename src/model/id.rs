@@ -38,6 +38,26 @@ impl LeaseId {
     }
 }
 
+/// A session's number, a UUID; 0 is nobody's.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct SessionId(pub u128);
+
+impl SessionId {
+    /// No session ever has it: it stands for whatever cannot be a session's.
+    pub const NOBODY: SessionId = SessionId(0);
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |from: u32, digits: u32| (self.0 >> from) & ((1 << (4 * digits)) - 1);
+        let [a, b, c, d, e] =
+            [(96, 8), (80, 4), (64, 4), (48, 4), (0, 12)].map(|(f, n)| part(f, n));
+        write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+    }
+}
+
 /// How far a state has come: the Raft log id of the last entry in it. Ordered by index, as only
 /// committed entries are ever applied; term 0 and index 0 stand for "nothing yet".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -32,6 +32,13 @@ pub const ALARMS: usize = 1024;
 pub const LEASE_TTL_MIN: Duration = Duration::from_secs(2);
 /// Longest TTL of a lease (etcd's).
 pub const LEASE_TTL_MAX: Duration = Duration::from_secs(9_000_000_000);
+/// How long a session may ask to live without being renewed (Consul's).
+pub const SESSION_TTL: (Duration, Duration) =
+    (Duration::from_secs(10), Duration::from_secs(24 * 3600));
+/// How many times its TTL a session may live without being renewed.
+pub const SESSION_FACTOR: (u32, u32) = (1, 10);
+/// Longest time for which nobody may take a key that a session lost (Consul's).
+pub const LOCK_DELAY_MAX: Duration = Duration::from_secs(60);
 /// How deep transactions may nest.
 pub const TXN_DEPTH: usize = 16;
 /// What a limit may be configured to at most.

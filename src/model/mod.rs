@@ -13,7 +13,7 @@ mod token;
 
 pub use check::{CheckDef, CheckKind};
 pub use health::Health;
-pub use id::{Applied, Index, LeaseId, NodeId, Revision};
+pub use id::{Applied, Index, LeaseId, NodeId, Revision, SessionId};
 pub use instance::{Endpoint, ServiceDef, Source, TaggedAddress, Weights};
 pub use member::{Member, Role};
 pub use name::{Folded, NameError, NodeName, validate_service_name};

@@ -80,6 +80,8 @@ impl State {
                 };
                 touch.topics.insert(Topic::Leases);
             }
+            Change::Session(id, row) => self.sessions.absorb(*id, row.as_ref(), touch),
+            Change::LockDelay(key, delay) => self.sessions.absorb_delay(key, *delay),
             Change::Node(name, row) => self.catalog.absorb_node(name, row.as_ref(), touch),
             Change::Instance(key, row) => self.catalog.absorb_instance(key, row.as_ref(), touch),
             Change::Check(key, row) => self.catalog.absorb_check(key, row.as_ref(), touch),
@@ -142,6 +144,8 @@ impl State {
         let weight = |row: &Arc<KeyRow>| size::version(key, Some(row));
         self.keys_size += row.map_or(0, weight);
         self.keys_size -= old.as_ref().map_or(0, weight);
+        let holder = |row: &Arc<KeyRow>| row.holder();
+        self.sessions.pass(key, old.as_ref().and_then(holder), row.and_then(holder));
         let lease = |row: &Arc<KeyRow>| row.lease;
         let was = old.as_ref().map_or(LeaseId::NONE, lease);
         let is = row.map_or(LeaseId::NONE, lease);

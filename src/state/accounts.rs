@@ -1,7 +1,7 @@
 //! What each command and each question takes of who asks, by the keys that it touches.
 
 use crate::access::{Caller, Denied, Need, Rights};
-use crate::model::{KeyRange, LeaseId};
+use crate::model::{KeyRange, LeaseId, SessionId};
 
 use super::State;
 use super::command::{Command, DeleteRange, KvCommand, Put};
@@ -32,13 +32,20 @@ impl State {
             Command::Put(put) => self.permits_put(rights, put),
             Command::DeleteRange(delete) => permits_deletion(rights, delete),
             Command::Txn(txn) => self.permits_txn(rights, txn),
-            Command::Kv(KvCommand::Set { key, .. } | KvCommand::Delete { key, .. }) => {
-                rights.may(Need::Write(&KeyRange::one(key.clone())))
-            }
+            Command::Kv(
+                KvCommand::Set { key, .. }
+                | KvCommand::Delete { key, .. }
+                | KvCommand::Acquire { key, .. }
+                | KvCommand::Release { key, .. },
+            ) => rights.may(Need::Write(&KeyRange::one(key.clone()))),
             Command::Kv(KvCommand::DeleteTree { prefix }) => {
                 rights.may(Need::Write(&KeyRange::prefix(prefix)))
             }
-            Command::LeaseGrant { .. } => rights.may(Need::User),
+            Command::LeaseGrant { .. } | Command::SessionCreate(_) => rights.may(Need::User),
+            Command::SessionDestroy(id) => {
+                rights.may(Need::User)?;
+                self.permits_session(rights, *id)
+            }
             Command::LeaseRevoke(id) => self.permits_lease(rights, *id, KeyRight::Write),
             // Nobody speaks for somebody who speaks for somebody.
             Command::For(_) => Err(Denied::Permission),
@@ -56,6 +63,8 @@ impl State {
             | Command::Admit(_)
             | Command::Contact { .. }
             | Command::LeaseExpire { .. }
+            | Command::SessionExpire { .. }
+            | Command::LockDelayEnd { .. }
             | Command::Catalog(_)
             | Command::Silent { .. }
             | Command::Reap { .. }
@@ -113,6 +122,12 @@ impl State {
                 KeyRight::Write => Need::Write(&key),
             })
         })
+    }
+
+    /// Whether somebody may end a session, or keep it: it may write every key that hangs on it.
+    pub fn permits_session(&self, rights: Rights<'_>, id: SessionId) -> Result<(), Denied> {
+        self.session_keys(id)
+            .try_for_each(|key| rights.may(Need::Write(&KeyRange::one(key.clone()))))
     }
 }
 

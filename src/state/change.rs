@@ -6,14 +6,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{AccountChange, PasswordHash};
-use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp, TokenId};
+use crate::model::{
+    Applied, Folded, Index, LeaseId, Member, NodeId, Revision, SessionId, Stamp, TokenId,
+};
 
 use super::alarms::{Alarm, RaisedBy};
 use super::history::KeyEvent;
 use super::rows::{
-    CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeRow,
-    TokenRow,
+    CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, LockDelay,
+    NodeRow, SessionRow, TokenRow,
 };
+use super::size;
 use super::staging::Piece;
 
 /// The effect of one log entry. An entry without effect (a blank, a membership, a command that
@@ -38,6 +41,9 @@ pub enum Change {
     /// A key event of `Changes::revision`; the order in `rows` is the sub-revision.
     Key(Key, Option<Arc<KeyRow>>),
     Lease(LeaseId, Option<LeaseRow>),
+    Session(SessionId, Option<Arc<SessionRow>>),
+    /// Whether nobody may take a key.
+    LockDelay(Key, Option<LockDelay>),
     Node(Folded, Option<Arc<NodeRow>>),
     Instance(InstanceKey, Option<Arc<InstanceRow>>),
     Check(CheckKey, Option<Arc<CheckRow>>),
@@ -105,6 +111,8 @@ impl Change {
                 ROW / 4 + key.len() + row.as_ref().map_or(0, |row| row.value.len())
             }
             Change::Check(_, Some(row)) => ROW + row.output.len(),
+            Change::Session(_, Some(row)) => ROW + size::session(row) as usize,
+            Change::LockDelay(key, _) => ROW / 4 + key.len(),
             Change::Staged(Some(piece)) => ROW + piece.bytes.len(),
             _ => ROW,
         }

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{AccountCommand, AccountError, Caller, Denied};
 use crate::model::{
-    CheckDef, Digest, Folded, Health, LeaseId, NodeId, NodeName, Revision, Role, ServiceDef,
-    Source, Stamp, TokenId,
+    CheckDef, Digest, Folded, Health, Index, LeaseId, NodeId, NodeName, Revision, Role, ServiceDef,
+    SessionId, Source, Stamp, TokenId,
 };
 
 use super::alarms::Alarm;
 use super::keys::{KeyRange, RangeError};
-use super::rows::{Key, KeyRow, NodeDef, Settings};
+use super::rows::{Key, KeyRow, NodeDef, SessionDef, Settings};
 use super::txn::{Txn, TxnDone};
 
 /// What the log carries: a command and the cluster time its leader gave it.
@@ -54,6 +54,20 @@ pub enum Command {
     /// Decided by the leader of `term`; void in an entry of another term.
     LeaseExpire {
         ids: Vec<LeaseId>,
+        term: u64,
+    },
+    SessionCreate(SessionDef),
+    /// Of one that is not there: nothing.
+    SessionDestroy(SessionId),
+    /// Decided by the leader of `term`; void in an entry of another term.
+    SessionExpire {
+        ids: Vec<SessionId>,
+        term: u64,
+    },
+    /// These keys may be taken again, where it still is that index's delay. Decided by the leader
+    /// of `term`; void in an entry of another term.
+    LockDelayEnd {
+        delays: Vec<(Key, Index)>,
         term: u64,
     },
     /// All or nothing, each operation seeing those before.
@@ -123,6 +137,18 @@ impl Command {
     /// The command as one that this caller wants.
     pub fn by(self, caller: Caller) -> Command {
         Command::For(Box::new(OnBehalf { caller, command: self }))
+    }
+
+    /// The term whose leader alone decides this; none: it may come at any time.
+    pub(super) fn term(&self) -> Option<u64> {
+        match self {
+            Command::LeaseExpire { term, .. }
+            | Command::SessionExpire { term, .. }
+            | Command::LockDelayEnd { term, .. }
+            | Command::Silent { term, .. }
+            | Command::Reap { term, .. } => Some(*term),
+            _ => None,
+        }
     }
 }
 
@@ -202,9 +228,33 @@ pub struct DeleteRange {
 /// Consul's writes of keys. `cas` is the revision that must be current; 0: the key must be absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KvCommand {
-    Set { key: Key, value: Bytes, flags: u64, cas: Option<Revision> },
-    Delete { key: Key, cas: Option<Revision> },
-    DeleteTree { prefix: Key },
+    Set {
+        key: Key,
+        value: Bytes,
+        flags: u64,
+        cas: Option<Revision>,
+    },
+    Delete {
+        key: Key,
+        cas: Option<Revision>,
+    },
+    DeleteTree {
+        prefix: Key,
+    },
+    /// Takes the key for a session, unless another has it or nobody may.
+    Acquire {
+        key: Key,
+        value: Bytes,
+        flags: u64,
+        session: SessionId,
+    },
+    /// Lets the key go, if the session has it.
+    Release {
+        key: Key,
+        value: Bytes,
+        flags: u64,
+        session: SessionId,
+    },
 }
 
 /// One step of a change of the catalog. Node names are given folded.
@@ -298,6 +348,14 @@ pub enum Refusal {
     LeaseNotFound(LeaseId),
     #[error("lease {:x} exists already", .0.0)]
     LeaseExists(LeaseId),
+    #[error("session {0} does not exist")]
+    SessionNotFound(SessionId),
+    #[error("session {0} exists already")]
+    SessionExists(SessionId),
+    #[error("there is no check {id:?} on node {node}")]
+    NoCheck { node: Folded, id: Arc<str> },
+    #[error("check {id:?} on node {node} is critical")]
+    CheckIsCritical { node: Folded, id: Arc<str> },
     #[error("revision {asked} has been compacted, history begins at {compacted}")]
     Compacted { asked: Revision, compacted: Revision },
     #[error("revision {asked} is in the future, the newest is {current}")]

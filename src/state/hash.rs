@@ -43,7 +43,7 @@ impl State {
 }
 
 fn add(sum: &mut crc32fast::Hasher, key: &[u8], row: &KeyRow) {
-    let KeyRow { value, create, modified, version, lease, flags } = row;
+    let KeyRow { value, create, modified, version, lease, flags, lock } = row;
     sum.update(&(key.len() as u64).to_le_bytes());
     sum.update(key);
     sum.update(&(value.len() as u64).to_le_bytes());
@@ -52,4 +52,8 @@ fn add(sum: &mut crc32fast::Hasher, key: &[u8], row: &KeyRow) {
         sum.update(&number.to_le_bytes());
     }
     sum.update(&flags.to_le_bytes());
+    if let Some(lock) = lock {
+        sum.update(&lock.holder.unwrap_or_default().0.to_le_bytes());
+        sum.update(&lock.index.to_le_bytes());
+    }
 }

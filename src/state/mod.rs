@@ -20,6 +20,7 @@ mod past;
 mod presence;
 mod recent;
 mod rows;
+mod sessions;
 mod size;
 mod snapshot;
 mod staging;
@@ -40,6 +41,7 @@ use crate::model::{Applied, Index, LeaseId, Member, NodeId, Revision, Stamp, Tok
 
 use catalog::Catalog;
 use recent::Recent;
+use sessions::Sessions;
 
 pub use accounts::KeyRight;
 pub use alarms::{Alarm, AlarmKind, RaisedBy};
@@ -55,8 +57,9 @@ pub use keys::{KeyRange, RangeError, RangeQuery, RangeResult, SortBy};
 pub use past::{EventsPage, EventsQuery, PastAnswer, PastEvent, PastQuery};
 pub use presence::{ABSENT, PRESENCE_CHECK, PRESENT, Presence, presence_check};
 pub use rows::{
-    CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeDef,
-    NodeRow, Settings, TokenRow, Tombstone,
+    Behavior, CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, Lock,
+    LockDelay, NodeDef, NodeRow, ServiceCheck, SessionDef, SessionRow, Settings, TokenRow,
+    Tombstone,
 };
 pub use snapshot::{Decoder, Part, SnapshotError};
 pub use staging::{Piece, Staging};
@@ -81,6 +84,7 @@ pub struct State {
     keys: OrdMap<Key, Arc<KeyRow>>,
     tombstones: OrdMap<Key, Tombstone>,
     leases: OrdMap<LeaseId, LeaseRow>,
+    sessions: Sessions,
     alarms: OrdMap<Alarm, RaisedBy>,
     catalog: Catalog,
     /// Derived: what the present keys weigh.
@@ -122,6 +126,7 @@ impl State {
             keys: OrdMap::new(),
             tombstones: OrdMap::new(),
             leases: OrdMap::new(),
+            sessions: Sessions::default(),
             alarms: OrdMap::new(),
             catalog: Catalog::default(),
             keys_size: 0,

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    CheckDef, Digest, Folded, Health, Index, LeaseId, NodeId, Revision, ServiceDef, Source, Stamp,
-    TokenId, limits,
+    CheckDef, Digest, Folded, Health, Index, LeaseId, NodeId, Revision, ServiceDef, SessionId,
+    Source, Stamp, TokenId, limits,
 };
 
 use super::command::TokenDef;
@@ -30,6 +30,98 @@ pub struct KeyRow {
     pub lease: LeaseId,
     /// Consul's flags; etcd does not see them.
     pub flags: u64,
+    /// Consul's lock; etcd does not see it, but keeps it when it puts. None: it was never taken.
+    pub lock: Option<Arc<Lock>>,
+}
+
+impl KeyRow {
+    /// The session that holds the key.
+    pub fn holder(&self) -> Option<SessionId> {
+        self.lock.as_ref().and_then(|lock| lock.holder)
+    }
+
+    /// How often the key was taken since it was made.
+    pub fn lock_index(&self) -> u64 {
+        self.lock.as_ref().map_or(0, |lock| lock.index)
+    }
+}
+
+/// Who holds a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// None: it has been let go.
+    pub holder: Option<SessionId>,
+    /// One more each time that another session takes it, never lower while the key is there.
+    pub index: u64,
+}
+
+/// What becomes of a session's keys when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Behavior {
+    /// They stay, and are nobody's.
+    #[default]
+    Release,
+    Delete,
+}
+
+/// A check of a service that a session lives by, as Consul has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceCheck {
+    pub id: Arc<str>,
+    pub namespace: String,
+}
+
+/// A session as it was asked for. Three lists name checks, all of its node: they are shown as they
+/// were given, and count alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionDef {
+    pub id: SessionId,
+    pub name: String,
+    /// In the case it was given.
+    pub node: Arc<str>,
+    pub behavior: Behavior,
+    /// How long it lives without being renewed, before the cluster's factor. None: for good.
+    pub ttl: Option<Duration>,
+    /// The same, as it was written.
+    pub ttl_text: String,
+    /// In nanoseconds, as it was given: `SessionDef::delay` is what counts.
+    pub lock_delay: i64,
+    pub node_checks: Vec<Arc<str>>,
+    /// None was shown as `null`.
+    pub service_checks: Option<Vec<ServiceCheck>>,
+    /// The list that Consul had before the other two.
+    pub checks: Vec<Arc<str>>,
+}
+
+impl SessionDef {
+    /// The checks it lives by; one may be named twice.
+    pub fn all_checks(&self) -> impl Iterator<Item = &Arc<str>> {
+        let of_services = self.service_checks.iter().flatten().map(|check| &check.id);
+        self.checks.iter().chain(&self.node_checks).chain(of_services)
+    }
+
+    /// For how long nobody may take the keys that it loses when it ends.
+    pub fn delay(&self) -> Option<Duration> {
+        let nanoseconds = u64::try_from(self.lock_delay).ok().filter(|n| *n > 0)?;
+        Some(Duration::from_nanos(nanoseconds).min(limits::LOCK_DELAY_MAX))
+    }
+}
+
+/// A session that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRow {
+    pub def: SessionDef,
+    /// The index that made it; nothing ever changes it.
+    pub index: Index,
+}
+
+/// Nobody may take a key: the session that held it has ended, and may not know yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockDelay {
+    /// How long it lasts: a lower bound, counted by the leader.
+    pub lasts: Duration,
+    /// The index that began it.
+    pub index: Index,
 }
 
 /// A lease that was granted and has not ended.
@@ -112,6 +204,8 @@ pub struct Settings {
     pub quota: u64,
     /// How much of the key space's past is kept, unless it has to make room.
     pub history: Duration,
+    /// How many times its TTL a session lives without being renewed.
+    pub session_factor: u32,
 }
 
 impl Default for Settings {
@@ -122,6 +216,7 @@ impl Default for Settings {
             node_grace: Duration::from_secs(600),
             quota: limits::QUOTA,
             history: limits::HISTORY_AGE,
+            session_factor: 2,
         }
     }
 }

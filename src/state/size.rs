@@ -4,13 +4,19 @@ use crate::model::Revision;
 
 use super::State;
 use super::history::History;
-use super::rows::KeyRow;
+use super::rows::{KeyRow, SessionRow};
 
 /// What a version of a key takes beside its own bytes and those of its value: its numbers and its
 /// places in the tables.
 const VERSION: u64 = 128;
 /// What a lease takes.
 pub(super) const LEASE: u64 = 128;
+
+/// What a session takes beside its strings, and a key that nobody may take beside its name.
+const SESSION: u64 = 384;
+const DELAY: u64 = 128;
+/// What a string in a list takes beside its bytes.
+const LIST: usize = 48;
 
 /// Events of the past that one command may look at to make room.
 pub(super) const STEP: usize = 1024;
@@ -22,11 +28,25 @@ pub(super) fn version(key: &[u8], row: Option<&KeyRow>) -> u64 {
     VERSION + (key.len() + row.map_or(0, |row| row.value.len())) as u64
 }
 
+/// What a session weighs.
+pub(super) fn session(row: &SessionRow) -> u64 {
+    let def = &row.def;
+    let checks: usize = def.all_checks().map(|id| LIST + id.len()).sum();
+    let namespaces = def.service_checks.iter().flatten().map(|check| check.namespace.len());
+    let strings = def.name.len() + def.node.len() + def.ttl_text.len();
+    SESSION + (checks + strings + namespaces.sum::<usize>()) as u64
+}
+
+/// What it weighs that nobody may take a key.
+pub(super) fn delay(key: &[u8]) -> u64 {
+    DELAY + key.len() as u64
+}
+
 impl State {
-    /// Bytes of the present keys and the leases: what giving up all of the past would leave. This
-    /// is what the quota bounds.
+    /// Bytes of the present keys, the leases and the sessions: what giving up all of the past would
+    /// leave. This is what the quota bounds.
     pub fn live_size(&self) -> u64 {
-        self.keys_size + self.leases.len() as u64 * LEASE
+        self.keys_size + self.leases.len() as u64 * LEASE + self.sessions.weight()
     }
 
     /// Bytes of all that can be asked for: the same and the past. An edge has none.

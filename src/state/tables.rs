@@ -15,12 +15,13 @@ use super::history::{History, KeyEvent};
 use super::loading::Strings;
 use super::recent::Recent;
 use super::rows::{
-    CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, NodeRow,
-    TokenRow, Tombstone,
+    CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, LockDelay,
+    NodeRow, SessionRow, TokenRow, Tombstone,
 };
 use super::size;
 use super::snapshot::{Part, Sealer, SnapshotError};
 use super::staging::{Piece, Staging};
+use super::topic::Touch;
 
 const HEAD: u8 = 1;
 const MEMBERS: u8 = 2;
@@ -36,6 +37,8 @@ const SERVICE_INDEXES: u8 = 10;
 const ALARMS: u8 = 11;
 /// Users and roles, and whether they count; of who never had any, nothing.
 const ACCOUNTS: u8 = 12;
+const SESSIONS: u8 = 13;
+const LOCK_DELAYS: u8 = 14;
 /// From here on the server part.
 const HISTORY: u8 = 128;
 /// Versions that a compaction left are not in the log: they come apart.
@@ -55,7 +58,7 @@ struct Head {
     revision: Revision,
     floor: Revision,
     identity: Identity,
-    table_indexes: [Index; 5],
+    table_indexes: [Index; 6],
 }
 
 /// What a revision left of a key. A row that still is current stands in the shared part alone.
@@ -87,6 +90,8 @@ pub(super) fn write<E, S: FnMut(&[u8]) -> Result<(), E>>(
     let mut services = catalog.services.iter();
     services.try_for_each(|(name, entry)| out.row(SERVICE_INDEXES, &(name, entry.indexes())))?;
     state.alarms.iter().try_for_each(|row| out.row(ALARMS, &row))?;
+    state.sessions.rows.values().try_for_each(|row| out.row(SESSIONS, row))?;
+    state.sessions.delays.iter().try_for_each(|row| out.row(LOCK_DELAYS, &row))?;
     write_accounts(&state.accounts, out)?;
     match (part, &state.history) {
         (Part::Server, Some(history)) => {
@@ -117,7 +122,7 @@ fn head(state: &State) -> Head {
         revision: state.revision,
         floor: state.floor,
         identity: state.identity.clone(),
-        table_indexes: [nodes, services, checks, lost_node, lost_service],
+        table_indexes: [nodes, services, checks, lost_node, lost_service, state.sessions.index],
     }
 }
 
@@ -183,6 +188,7 @@ impl Tables {
                 if !row.lease.is_none() {
                     state.lease_keys.entry(row.lease).or_default().insert(key.clone());
                 }
+                state.sessions.pass(&key, None, row.holder());
                 state.keys_size += size::version(&key, Some(&row));
                 state.keys.insert(key, row);
             }),
@@ -211,6 +217,13 @@ impl Tables {
             }),
             ALARMS => each(rows, |(alarm, by): (Alarm, RaisedBy)| {
                 state.alarms.insert(alarm, by);
+            }),
+            SESSIONS => each(rows, |row: Arc<SessionRow>| {
+                // Nobody waits for a state in the making.
+                state.sessions.absorb(row.def.id, Some(&row), &mut Touch::default());
+            }),
+            LOCK_DELAYS => each(rows, |(key, delay): (Key, LockDelay)| {
+                state.sessions.absorb_delay(&key, Some(delay));
             }),
             ACCOUNTS => each(rows, |row: AccountChange| state.accounts.absorb(&row)),
             PASSWORDS if part == Part::Server => {
@@ -280,7 +293,8 @@ impl Tables {
         state.revision = head.revision;
         state.floor = head.floor;
         state.identity = head.identity;
-        let [nodes, services, checks, lost_node, lost_service] = head.table_indexes;
+        let [nodes, services, checks, lost_node, lost_service, sessions] = head.table_indexes;
+        state.sessions.index = sessions;
         state.catalog.indexes = TableIndexes { nodes, services, checks, lost_node, lost_service };
         if let (Some(history), Some((revision, at, events))) = (&mut history, past) {
             history.push(revision, at, events);

@@ -45,6 +45,8 @@ pub enum Topic {
     Members,
     /// The leases that are granted, not the keys on them.
     Leases,
+    /// The sessions. `State::sessions_index`.
+    Sessions,
     /// Whatever changes.
     All,
 }

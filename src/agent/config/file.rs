@@ -20,6 +20,7 @@ pub struct File {
     pub role: Option<RoleSetting>,
     pub cluster: ClusterSection,
     pub limits: LimitsSection,
+    pub sessions: SessionsSection,
     pub http: HttpSection,
     pub dns: DnsSection,
     pub services: Vec<Service>,
@@ -72,6 +73,13 @@ pub struct LimitsSection {
     pub txn_ops: Option<usize>,
     pub quota: Option<Volume>,
     pub history: Option<Period>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionsSection {
+    pub ttl_factor: Option<u32>,
+    pub ttl_min: Option<Period>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -77,6 +77,7 @@ pub fn resolve(file: File, flags: &Flags) -> Result<Resolved, ConfigError> {
         consul: consul::Config {
             datacenter: datacenter.clone(),
             kv_value_limit: file.limits.value.map_or(limits::KV_VALUE, |size| size.0),
+            session_ttl_min: session_ttl_min(&file)?,
         },
         etcd: etcd(&file.limits)?,
         dns,
@@ -101,6 +102,16 @@ fn etcd(section: &LimitsSection) -> Result<etcd::Config, ConfigError> {
     Ok(etcd::Config { request_limit, txn_ops })
 }
 
+fn session_ttl_min(file: &File) -> Result<Duration, ConfigError> {
+    let (default, most) = limits::SESSION_TTL;
+    let least = file.sessions.ttl_min.map_or(default, |period| period.0);
+    if least > most {
+        let message = format!("at most {} are allowed", humantime::format_duration(most));
+        return Err(ConfigError::setting("sessions.ttl_min", message));
+    }
+    Ok(least)
+}
+
 /// What a cluster that this agent founds begins with.
 fn settings(file: &File) -> Result<Settings, ConfigError> {
     let default = Settings::default();
@@ -117,7 +128,13 @@ fn settings(file: &File) -> Result<Settings, ConfigError> {
         let message = format!("from {least} to {most} are allowed");
         return Err(ConfigError::setting("limits.history", message));
     }
-    Ok(Settings { voters, standbys, quota, history, ..default })
+    let session_factor = file.sessions.ttl_factor.unwrap_or(default.session_factor);
+    let (least, most) = limits::SESSION_FACTOR;
+    if !(least..=most).contains(&session_factor) {
+        let message = format!("from {least} to {most} are allowed");
+        return Err(ConfigError::setting("sessions.ttl_factor", message));
+    }
+    Ok(Settings { voters, standbys, quota, history, session_factor, ..default })
 }
 
 fn host_name() -> Result<NodeName, ConfigError> {

@@ -6,9 +6,10 @@ use crate::cluster::Cluster;
 use crate::cluster::asks::Pulse;
 use crate::cluster::deadlines::{Deadlines, Due, Moment, Subject, TICK, Verdict};
 use crate::cluster::duties::forget;
-use crate::model::{Health, LeaseId, NodeId, NodeName, Source, limits};
+use crate::model::{Health, LeaseId, NodeId, NodeName, SessionId, Source, limits};
 use crate::state::{
-    CatalogOp, Command, KvCommand, NodeDef, Outcome, PRESENCE_CHECK, PRESENT, presence_check,
+    Behavior, CatalogOp, Command, KvCommand, NodeDef, Outcome, PRESENCE_CHECK, PRESENT, SessionDef,
+    presence_check,
 };
 
 const TTL: Duration = Duration::from_secs(5);
@@ -67,7 +68,7 @@ async fn silence_ends_a_thing_after_its_ttl_and_not_before() {
     let mut deadlines = Deadlines::begin(&cluster.snapshot(), now);
     assert_eq!(run(&mut deadlines, &mut now, secs(105) - TICK), Due::default());
     let due = run(&mut deadlines, &mut now, secs(106));
-    assert_eq!(due, Due { silent: vec![AGENT], expired: vec![LEASE], lost: vec![] });
+    assert_eq!(due, Due { silent: vec![AGENT], expired: vec![LEASE], ..Due::default() });
     assert_eq!(run(&mut deadlines, &mut now, secs(120)), Due::default(), "said once");
 }
 
@@ -169,4 +170,91 @@ async fn what_is_old_is_forgotten_though_nothing_was_written_since() {
     assert_eq!(forget(&state, soon), None);
     let later = state.stamp().plus(limits::TOMBSTONE_AGE + Duration::from_secs(1));
     assert!(matches!(forget(&state, later), Some(Command::Forget { .. })));
+}
+
+const SESSION: SessionId = SessionId(5);
+
+fn session(id: SessionId, ttl: Option<Duration>) -> Command {
+    Command::SessionCreate(SessionDef {
+        id,
+        name: String::new(),
+        node: "n1".into(),
+        behavior: Behavior::Release,
+        ttl,
+        ttl_text: String::new(),
+        lock_delay: 15_000_000_000,
+        node_checks: Vec::new(),
+        service_checks: None,
+        checks: Vec::new(),
+    })
+}
+
+/// The agent and its lease speak all the time.
+fn run_session(deadlines: &mut Deadlines, now: &mut Moment, to: Moment) -> Due {
+    while *now < to {
+        deadlines.renew(Subject::Presence(AGENT), *now);
+        deadlines.renew(Subject::Lease(LEASE), *now);
+        let due = run(deadlines, now, *now + TICK);
+        if due != Due::default() {
+            return due;
+        }
+    }
+    Due::default()
+}
+
+#[tokio::test]
+async fn a_session_lives_for_twice_its_ttl_and_one_without_a_ttl_for_good() {
+    let cluster = world().await;
+    done(&cluster, session(SESSION, Some(TTL))).await;
+    done(&cluster, session(SessionId(6), None)).await;
+    let mut now = secs(0);
+    let mut deadlines = Deadlines::begin(&cluster.snapshot(), now);
+    assert_eq!(run_session(&mut deadlines, &mut now, secs(8)), Due::default());
+    let renewed = deadlines.answer(Pulse::Session(SESSION), now);
+    assert_eq!(renewed, Verdict::For(TTL * 2));
+    assert_eq!(deadlines.answer(Pulse::Session(SessionId(6)), now), Verdict::Gone);
+    assert_eq!(run_session(&mut deadlines, &mut now, secs(18) - TICK), Due::default());
+    let due = run_session(&mut deadlines, &mut now, secs(19));
+    assert_eq!(due, Due { sessions: vec![SESSION], ..Due::default() });
+    assert_eq!(deadlines.answer(Pulse::Session(SESSION), now), Verdict::Undecided);
+    assert_eq!(run_session(&mut deadlines, &mut now, secs(60)), Due::default());
+}
+
+#[tokio::test]
+async fn a_session_that_was_destroyed_is_not_renewed_though_no_tick_has_seen_it() {
+    let cluster = world().await;
+    done(&cluster, session(SESSION, Some(TTL))).await;
+    let (now, pulse) = (secs(1), Pulse::Session(SESSION));
+    let mut deadlines = Deadlines::begin(&cluster.snapshot(), now);
+    done(&cluster, Command::SessionDestroy(SESSION)).await;
+    deadlines.meet(pulse, &cluster.snapshot(), now);
+    assert_eq!(deadlines.answer(pulse, now), Verdict::Gone);
+}
+
+#[tokio::test]
+async fn a_lock_delay_ends_by_itself_and_only_its_own() {
+    let cluster = world().await;
+    let acquire = |session| {
+        let (key, value) = (bytes::Bytes::from("k"), bytes::Bytes::from("v"));
+        Command::Kv(KvCommand::Acquire { key, value, flags: 0, session })
+    };
+    let mut now = secs(0);
+    let mut deadlines = Deadlines::begin(&cluster.snapshot(), now);
+    done(&cluster, session(SESSION, None)).await;
+    assert_eq!(cluster.propose(acquire(SESSION)).await, Ok(Outcome::Kv(true)));
+    done(&cluster, Command::SessionDestroy(SESSION)).await;
+    done(&cluster, session(SessionId(6), None)).await;
+    deadlines.sync(&cluster.snapshot(), now);
+    assert_eq!(run_session(&mut deadlines, &mut now, secs(15) - TICK), Due::default());
+    assert_eq!(cluster.propose(acquire(SessionId(6))).await, Ok(Outcome::Kv(false)));
+    let due = run_session(&mut deadlines, &mut now, secs(16));
+    let [(key, index)] = &due.delays[..] else { panic!("{due:?}") };
+    let begun = cluster.snapshot().lock_delay(key).map(|delay| delay.index);
+    assert_eq!(begun, Some(*index));
+    for command in due.commands(1) {
+        done(&cluster, command).await;
+    }
+    deadlines.settle(&due, &cluster.snapshot(), now);
+    assert_eq!(cluster.propose(acquire(SessionId(6))).await, Ok(Outcome::Kv(true)));
+    assert_eq!(run_session(&mut deadlines, &mut now, secs(60)), Due::default());
 }

@@ -199,7 +199,7 @@ fn gathering(gate: &Arc<Notify>) -> (Confirms, Sent) {
             gate.notified().await;
             let verdict = |pulse: &Pulse| match pulse {
                 Pulse::Lease(id) => Verdict::For(Duration::from_secs(id.0.unsigned_abs())),
-                Pulse::Presence(_) | Pulse::LeaseLeft(_) => Verdict::Gone,
+                Pulse::Presence(_) | Pulse::LeaseLeft(_) | Pulse::Session(_) => Verdict::Gone,
             };
             let verdicts = pulses.iter().map(verdict).collect();
             Ok(Confirmed { index: 8, verdicts })

@@ -6,6 +6,7 @@ mod blocking;
 mod catalog;
 mod kv;
 mod paths;
+mod sessions;
 
 use std::time::Duration;
 

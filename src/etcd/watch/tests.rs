@@ -305,7 +305,7 @@ fn a_long_answer_is_cut_between_events() {
     let event = |len: usize| {
         let value = Bytes::from(vec![0; len]);
         let (lease, flags) = (LeaseId::NONE, 0);
-        let row = KeyRow { value, create: 2, modified: 2, version: 1, lease, flags };
+        let row = KeyRow { value, create: 2, modified: 2, version: 1, lease, flags, lock: None };
         let event = KeyEvent { key: "a".into(), row: Some(Arc::new(row)) };
         Events::default().of(&PastEvent { revision: 2, event, prev: None })
     };

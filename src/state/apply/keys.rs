@@ -1,4 +1,4 @@
-//! Decides writes of keys, in etcd's terms and in Consul's.
+//! Decides writes of keys in etcd's terms, and what is forgotten of their past.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use bytes::Bytes;
 use crate::model::{LeaseId, Revision, Stamp, limits};
 use crate::state::State;
 use crate::state::change::Change;
-use crate::state::command::{DeleteRange, KvCommand, Outcome, Put, Refusal};
-use crate::state::rows::{Key, KeyRow};
+use crate::state::command::{DeleteRange, Outcome, Put, Refusal};
+use crate::state::rows::{Key, KeyRow, Lock};
 
 use super::draft::Draft;
 
-fn valid(key: &Key) -> Result<(), Refusal> {
+pub(super) fn valid(key: &Key) -> Result<(), Refusal> {
     match key.len() {
         0 => Err(Refusal::EmptyKey),
         len if len > limits::KEY => Err(Refusal::KeyTooLong { len, max: limits::KEY }),
@@ -20,16 +20,23 @@ fn valid(key: &Key) -> Result<(), Refusal> {
     }
 }
 
-/// The row that a write of `value` over `old` makes.
-fn written(
+/// What a write puts into a row.
+pub(super) struct Content {
+    pub(super) value: Bytes,
+    pub(super) lease: LeaseId,
+    pub(super) flags: u64,
+    pub(super) lock: Option<Arc<Lock>>,
+}
+
+/// The row that a write over `old` makes.
+pub(super) fn written(
     old: Option<&Arc<KeyRow>>,
     revision: Revision,
-    value: Bytes,
-    lease: LeaseId,
-    flags: u64,
+    content: Content,
 ) -> Arc<KeyRow> {
     let (create, version) = old.map_or((revision, 1), |old| (old.create, old.version + 1));
-    Arc::new(KeyRow { value, create, modified: revision, version, lease, flags })
+    let Content { value, lease, flags, lock } = content;
+    Arc::new(KeyRow { value, create, modified: revision, version, lease, flags, lock })
 }
 
 /// Whether the lease that a put names is there.
@@ -60,8 +67,10 @@ pub(super) fn put(draft: &mut Draft<'_>, put: &Put) -> Result<Outcome, Refusal> 
         Some(old) if put.ignore_value => old.value.clone(),
         _ => put.value.clone(),
     };
+    // What etcd does not see stays as it is.
     let flags = old.as_ref().map_or(0, |old| old.flags);
-    let row = written(old.as_ref(), revision, value, lease, flags);
+    let lock = old.as_ref().and_then(|old| old.lock.clone());
+    let row = written(old.as_ref(), revision, Content { value, lease, flags, lock });
     draft.push(Change::Key(put.key.clone(), Some(row)));
     Ok(Outcome::Put { prev: old.filter(|_| put.prev_kv), revision })
 }
@@ -82,48 +91,6 @@ pub(super) fn delete_range(
     let revision = if count > 0 { draft.revision() } else { draft.base().revision() };
     let prev = if delete.prev_kv { gone } else { Vec::new() };
     Ok(Outcome::Deleted { count, prev, revision })
-}
-
-pub(super) fn kv(draft: &mut Draft<'_>, command: &KvCommand) -> Result<Outcome, Refusal> {
-    match command {
-        KvCommand::Set { key, value, flags, cas } => {
-            valid(key)?;
-            let revision = draft.revision();
-            let old = draft.state().keys.get(key).cloned();
-            if let Some(cas) = cas
-                && *cas != old.as_ref().map_or(0, |old| old.modified)
-            {
-                return Ok(Outcome::Kv(false));
-            }
-            let unchanged = old.as_ref().is_some_and(|old| {
-                old.value == *value && old.flags == *flags && old.lease.is_none()
-            });
-            if !unchanged {
-                let row = written(old.as_ref(), revision, value.clone(), LeaseId::NONE, *flags);
-                draft.push(Change::Key(key.clone(), Some(row)));
-            }
-            Ok(Outcome::Kv(true))
-        }
-        KvCommand::Delete { key, cas } => {
-            valid(key)?;
-            let Some(old) = draft.state().keys.get(key).cloned() else {
-                return Ok(Outcome::Kv(true));
-            };
-            if cas.is_some_and(|cas| cas != old.modified) {
-                return Ok(Outcome::Kv(false));
-            }
-            draft.push(Change::Key(key.clone(), None));
-            Ok(Outcome::Kv(true))
-        }
-        KvCommand::DeleteTree { prefix } => {
-            let gone: Vec<Key> =
-                draft.state().keys_with_prefix(prefix).map(|(key, _)| key.clone()).collect();
-            for key in gone {
-                draft.push(Change::Key(key, None));
-            }
-            Ok(Outcome::Kv(true))
-        }
-    }
 }
 
 pub(super) fn compact(draft: &mut Draft<'_>, revision: Revision) -> Result<Outcome, Refusal> {

@@ -4,10 +4,12 @@ mod accounts;
 mod catalog;
 mod draft;
 mod keys;
+mod kv;
 mod leases;
 mod members;
 mod quota;
 mod restore;
+mod sessions;
 mod tokens;
 mod txn;
 
@@ -63,6 +65,7 @@ fn admit(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outcom
     };
     quota::allows(draft.base(), command)?;
     let outcome = decide(draft, at, command)?;
+    sessions::settle(draft);
     quota::fits(draft, command)?;
     Ok(outcome)
 }
@@ -71,7 +74,9 @@ fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outco
     if !draft.state().is_founded() && !matches!(command, Command::Found(_)) {
         return Err(Refusal::NotFounded);
     }
-    let in_term = |term: u64| if term == at.term { Ok(()) } else { Err(Refusal::StaleTerm) };
+    if command.term().is_some_and(|term| term != at.term) {
+        return Err(Refusal::StaleTerm);
+    }
     match command {
         Command::Found(founding) => members::found(draft, founding),
         Command::Admit(admission) => members::admit(draft, admission),
@@ -85,23 +90,18 @@ fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outco
         }),
         Command::Put(put) => keys::put(draft, put),
         Command::DeleteRange(delete) => keys::delete_range(draft, delete),
-        Command::Kv(command) => keys::kv(draft, command),
+        Command::Kv(command) => kv::kv(draft, command),
         Command::Compact(revision) => keys::compact(draft, *revision),
         Command::LeaseGrant { id, ttl } => leases::grant(draft, *id, *ttl),
         Command::LeaseRevoke(id) => leases::revoke(draft, *id),
-        Command::LeaseExpire { ids, term } => {
-            in_term(*term)?;
-            leases::expire(draft, ids)
-        }
+        Command::LeaseExpire { ids, .. } => leases::expire(draft, ids),
+        Command::SessionCreate(def) => sessions::create(draft, def),
+        Command::SessionDestroy(id) => sessions::expire(draft, &[*id]),
+        Command::SessionExpire { ids, .. } => sessions::expire(draft, ids),
+        Command::LockDelayEnd { delays, .. } => sessions::end_delays(draft, delays),
         Command::Catalog(ops) => catalog::operate(draft, ops),
-        Command::Silent { nodes, term } => {
-            in_term(*term)?;
-            catalog::silence(draft, nodes)
-        }
-        Command::Reap { nodes, term } => {
-            in_term(*term)?;
-            catalog::reap(draft, nodes)
-        }
+        Command::Silent { nodes, .. } => catalog::silence(draft, nodes),
+        Command::Reap { nodes, .. } => catalog::reap(draft, nodes),
         Command::Forget { tombstones, history } => {
             keys::forget(draft, *tombstones, *history);
             Ok(Outcome::Done)

@@ -1,14 +1,13 @@
 //! Decides what alarms and the quota allow, and what gives way before a write is refused.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use crate::model::{NodeId, Role, limits};
+use crate::model::{LeaseId, NodeId, Role, SessionId, limits};
 use crate::state::State;
 use crate::state::alarms::{Alarm, AlarmKind, RaisedBy};
 use crate::state::change::Change;
 use crate::state::command::{Command, KvCommand, Outcome, Refusal};
-use crate::state::rows::{Key, KeyRow, Settings};
+use crate::state::rows::{Key, Settings};
 use crate::state::size;
 use crate::state::txn::{Txn, TxnOp};
 
@@ -28,7 +27,8 @@ pub(super) fn allows(state: &State, command: &Command) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What clients do to keys and leases. The end of a lease that nobody keeps alive is none of it.
+/// What clients do to keys, leases and sessions. The end of one that nobody keeps alive is none
+/// of it.
 fn is_write(command: &Command) -> bool {
     match command {
         Command::Put(_)
@@ -36,7 +36,9 @@ fn is_write(command: &Command) -> bool {
         | Command::Kv(_)
         | Command::Compact(_)
         | Command::LeaseGrant { .. }
-        | Command::LeaseRevoke(_) => true,
+        | Command::LeaseRevoke(_)
+        | Command::SessionCreate(_)
+        | Command::SessionDestroy(_) => true,
         Command::Txn(txn) => !txn.is_read_only(),
         _ => false,
     }
@@ -44,7 +46,10 @@ fn is_write(command: &Command) -> bool {
 
 fn grows(command: &Command) -> bool {
     match command {
-        Command::Put(_) | Command::LeaseGrant { .. } | Command::Kv(KvCommand::Set { .. }) => true,
+        Command::Put(_)
+        | Command::LeaseGrant { .. }
+        | Command::SessionCreate(_)
+        | Command::Kv(KvCommand::Set { .. } | KvCommand::Acquire { .. }) => true,
         Command::Txn(txn) => puts(txn),
         _ => false,
     }
@@ -110,35 +115,55 @@ pub(super) fn settle(draft: &mut Draft<'_>) {
 /// Bytes that the rows put, whatever they take the place of.
 fn added(draft: &Draft<'_>) -> u64 {
     let weight = |row: &Change| match row {
-        Change::Key(key, row) => size::version(key, row.as_deref()),
-        Change::Lease(_, Some(_)) => size::LEASE,
-        _ => 0,
+        // Of a key that goes there is one more version.
+        Change::Key(key, None) => size::version(key, None),
+        row => weighed(row).map_or(0, |(_, weight)| weight),
     };
     draft.rows().iter().map(weight).sum()
 }
 
-/// `State::live_size` once the rows are absorbed.
+/// What has a weight of its own.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Thing<'a> {
+    Key(&'a Key),
+    Lease(LeaseId),
+    Session(SessionId),
+    Delay(&'a Key),
+}
+
+impl Thing<'_> {
+    /// What it weighs in a state, where it is there.
+    fn weight(&self, state: &State) -> u64 {
+        let weight = match self {
+            Thing::Key(key) => state.key(key).map(|row| size::version(key, Some(row))),
+            Thing::Lease(id) => state.lease(*id).map(|_| size::LEASE),
+            Thing::Session(id) => state.session(*id).map(|row| size::session(row)),
+            Thing::Delay(key) => state.lock_delay(key).map(|_| size::delay(key)),
+        };
+        weight.unwrap_or_default()
+    }
+}
+
+/// What a row is of, and what that weighs with it.
+fn weighed(row: &Change) -> Option<(Thing<'_>, u64)> {
+    let (thing, weight) = match row {
+        Change::Key(key, row) => {
+            (Thing::Key(key), row.as_deref().map(|row| size::version(key, Some(row))))
+        }
+        Change::Lease(id, row) => (Thing::Lease(*id), row.as_ref().map(|_| size::LEASE)),
+        Change::Session(id, row) => (Thing::Session(*id), row.as_deref().map(size::session)),
+        Change::LockDelay(key, delay) => (Thing::Delay(key), delay.map(|_| size::delay(key))),
+        _ => return None,
+    };
+    Some((thing, weight.unwrap_or_default()))
+}
+
+/// `State::live_size` once the rows are absorbed. The last row of each thing is what stays.
 fn live_after(draft: &Draft<'_>) -> u64 {
     let state = draft.base();
-    let mut keys: BTreeMap<&Key, Option<&Arc<KeyRow>>> = BTreeMap::new();
-    let mut leases = BTreeMap::new();
-    for row in draft.rows() {
-        match row {
-            Change::Key(key, row) => _ = keys.insert(key, row.as_ref()),
-            Change::Lease(id, row) => _ = leases.insert(*id, row.is_some()),
-            _ => {}
-        }
-    }
-    let (mut size, mut gone) = (state.live_size(), 0);
-    for (key, row) in keys {
-        size += row.map_or(0, |row| size::version(key, Some(row)));
-        gone += state.keys.get(key).map_or(0, |row| size::version(key, Some(row)));
-    }
-    for (id, there) in leases {
-        size += if there { size::LEASE } else { 0 };
-        gone += if state.leases.contains_key(&id) { size::LEASE } else { 0 };
-    }
-    size.saturating_sub(gone)
+    let after: BTreeMap<Thing<'_>, u64> = draft.rows().iter().filter_map(weighed).collect();
+    let gone: u64 = after.keys().map(|thing| thing.weight(state)).sum();
+    (state.live_size() + after.values().sum::<u64>()).saturating_sub(gone)
 }
 
 /// As they are once the rows are absorbed.

@@ -1,17 +1,20 @@
 //! Decides what takes the place of everything: a backup, or what one surviving server still has.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::model::{Folded, Index, NodeId, Revision, Role, Source, limits};
 use crate::state::State;
 use crate::state::change::Change;
 use crate::state::command::{Outcome, Refusal};
-use crate::state::rows::Key;
+use crate::state::rows::{Key, SessionRow};
 use crate::state::staging::Piece;
 
 use super::accounts;
 use super::draft::Draft;
 use super::members;
+use super::sessions;
 
 /// By how much counters jump where the newest of what was acknowledged may be lost: nothing that
 /// is given out from then on was given out before.
@@ -69,6 +72,7 @@ pub(super) fn restore(draft: &mut Draft<'_>, id: u128, lineage: u64) -> Result<O
     keys(draft, base, &backup);
     accounts::restore(draft, base, &backup);
     catalog(draft, base, &backup);
+    sessions(draft, base, &backup);
     draft.push(Change::Rebased(revision));
     draft.push(Change::Staged(None));
     Ok(Outcome::Restored { revision, keys: backup.keys.len() as u64 })
@@ -88,6 +92,26 @@ fn keys(draft: &mut Draft<'_>, base: &State, backup: &State) {
     for (key, row) in &backup.keys {
         draft.push(Change::Key(key.clone(), Some(row.clone())));
     }
+}
+
+/// They come with the keys that they hold; those whose node did not come end at once.
+fn sessions(draft: &mut Draft<'_>, base: &State, backup: &State) {
+    for id in base.sessions.rows.keys().filter(|id| backup.session(**id).is_none()) {
+        draft.push(Change::Session(*id, None));
+    }
+    for key in base.sessions.delays.keys().filter(|key| backup.lock_delay(key).is_none()) {
+        draft.push(Change::LockDelay(key.clone(), None));
+    }
+    for (id, row) in &backup.sessions.rows {
+        draft.push(Change::Session(*id, Some(row.clone())));
+    }
+    for (key, delay) in &backup.sessions.delays {
+        draft.push(Change::LockDelay(key.clone(), Some(*delay)));
+    }
+    let state = draft.state();
+    let borne = |row: &&Arc<SessionRow>| sessions::is_borne(state, &row.def).is_ok();
+    let lost = state.sessions().filter(|row| !borne(row)).map(|row| row.def.id).collect();
+    sessions::end(draft, &lost);
 }
 
 fn catalog(draft: &mut Draft<'_>, base: &State, backup: &State) {
@@ -149,6 +173,8 @@ pub(super) fn recover(
     (identity.lineage, identity.restored) = (lineage, revision);
     identity.next_node += UNSEEN_IDS;
     draft.push(Change::Identity(identity));
+    // Their keys are to be in the history that begins now.
+    sessions::settle(draft);
     draft.push(Change::Rebased(revision));
     Ok(Outcome::Restored { revision, keys: base.keys.len() as u64 })
 }

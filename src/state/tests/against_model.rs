@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::model::{Folded, Health, LeaseId};
+use crate::model::{Folded, Health, LeaseId, SessionId};
 use crate::state::{
     CheckRow, InstanceRow, KeyRange, KeyRow, LeaseRow, NodeRow, RangeError, RangeQuery, SortBy,
     State,
@@ -24,6 +24,7 @@ proptest! {
         }
         same_key_indexes(&told.state, &model);
         same_views(&told.state, &model);
+        same_holdings(&told.state, &model);
     }
 
     #[test]
@@ -62,6 +63,16 @@ fn same_rows(state: &State, model: &Model) {
         index: found.create,
     };
     assert_eq!(leases, expected.map(lease).collect::<Vec<_>>());
+
+    let sessions: Vec<_> = state.sessions().map(|row| (row.def.clone(), row.index)).collect();
+    let expected = model.sessions.all().into_iter();
+    let expected: Vec<_> = expected.map(|(_, found)| (found.value, found.create)).collect();
+    assert_eq!(sessions, expected);
+    let delays = state.lock_delays().map(|(key, delay)| (key.clone(), delay.lasts, delay.index));
+    let expected = model.delays.all().into_iter();
+    let expected: Vec<_> =
+        expected.map(|(key, found)| (key, found.value, found.modified)).collect();
+    assert_eq!(delays.collect::<Vec<_>>(), expected);
 
     let members: Vec<_> = state.members().map(|member| (**member).clone()).collect();
     let expected = model.members.all().into_iter().map(|(_, found)| found.value);
@@ -143,6 +154,24 @@ fn same_key_indexes(state: &State, model: &Model) {
         let expected: Vec<_> = on_it.map(|(key, _)| key).collect();
         let keys: Vec<_> = state.lease_keys(LeaseId(lease)).cloned().collect();
         assert_eq!(keys, expected, "lease {lease}");
+    }
+}
+
+/// What is held by whom, and who lives where.
+fn same_holdings(state: &State, model: &Model) {
+    for id in (1..4).map(SessionId) {
+        let keys = model.keys.all().into_iter();
+        let held = keys.filter(|(_, found)| {
+            found.value.lock.as_ref().is_some_and(|lock| lock.holder == Some(id))
+        });
+        let expected: Vec<_> = held.map(|(key, _)| key).collect();
+        assert_eq!(state.session_keys(id).cloned().collect::<Vec<_>>(), expected, "{id}");
+    }
+    for node in NODES.map(Folded::new) {
+        let on_it: Vec<SessionId> = state.sessions_on(&node).map(|row| row.def.id).collect();
+        let all = model.sessions.all().into_iter();
+        let expected = all.filter(|(_, found)| Folded::new(&found.value.node) == node);
+        assert_eq!(on_it, expected.map(|(id, _)| id).collect::<Vec<_>>(), "{node}");
     }
 }
 

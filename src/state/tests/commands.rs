@@ -1,5 +1,6 @@
 //! Random commands over a small world, so that they meet each other often.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,12 +8,13 @@ use proptest::prelude::*;
 
 use crate::model::Stamp;
 use crate::model::{
-    CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, NodeName, Role, ServiceDef, Source,
-    TokenId,
+    CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, NodeName, Role, ServiceDef, SessionId,
+    Source, TokenId,
 };
 use crate::state::{
-    Admission, CatalogOp, Command, DeleteRange, Key, KeyRange, KvCommand, NodeDef, PRESENCE_CHECK,
-    Put, RangeQuery, Settings, SortBy, TokenDef, TokenPut,
+    Admission, Behavior, CatalogOp, Command, DeleteRange, Key, KeyRange, KvCommand, NodeDef,
+    PRESENCE_CHECK, Put, RangeQuery, ServiceCheck, SessionDef, Settings, SortBy, TokenDef,
+    TokenPut,
 };
 
 pub const KEYS: [&[u8]; 7] = [b"a", b"a/b", b"a/c", b"a0", b"b", b"b/\xff", b"\xff"];
@@ -133,6 +135,55 @@ fn kv_command() -> impl Strategy<Value = KvCommand> {
         2 => (any_key(), cas()).prop_map(|(key, cas)| KvCommand::Delete { key, cas }),
         1 => one_of(&PREFIXES[1..])
             .prop_map(|prefix| KvCommand::DeleteTree { prefix: Bytes::from_static(prefix) }),
+        7 => hold_command(),
+    ]
+}
+
+fn hold_command() -> impl Strategy<Value = KvCommand> {
+    let acquires = prop_oneof![5 => Just(true), 2 => Just(false)];
+    let of = (acquires, any_key(), value(), 0..2u64, session_id());
+    of.prop_map(|(acquires, key, value, flags, session)| match acquires {
+        true => KvCommand::Acquire { key, value, flags, session },
+        false => KvCommand::Release { key, value, flags, session },
+    })
+}
+
+fn session_id() -> impl Strategy<Value = SessionId> {
+    prop_oneof![12 => 1..4u128, 1 => Just(0)].prop_map(SessionId)
+}
+
+fn session() -> impl Strategy<Value = SessionDef> {
+    let behavior = one_of(&[Behavior::Release, Behavior::Release, Behavior::Delete]);
+    let checks = || proptest::collection::vec(one_of(&CHECKS).prop_map(Arc::from), 0..2);
+    let of_services = proptest::option::of(checks());
+    let delay = one_of(&[0, -1, 5_000_000_000, 90_000_000_000]);
+    (session_id(), one_of(&NODES), behavior, delay, checks(), of_services, checks()).prop_map(
+        |(id, node, behavior, lock_delay, node_checks, of_services, checks)| {
+            let of_service = |id| ServiceCheck { id, namespace: String::new() };
+            SessionDef {
+                id,
+                name: "s".to_owned(),
+                node: node.into(),
+                behavior,
+                ttl: Some(Duration::from_secs(10)),
+                ttl_text: "10s".to_owned(),
+                lock_delay,
+                node_checks,
+                service_checks: of_services.map(|ids| ids.into_iter().map(of_service).collect()),
+                checks,
+            }
+        },
+    )
+}
+
+fn session_command() -> impl Strategy<Value = Command> {
+    let ids = proptest::collection::vec(session_id(), 0..3);
+    let delays = proptest::collection::vec((key(), 1..60u64), 0..4);
+    prop_oneof![
+        6 => session().prop_map(Command::SessionCreate),
+        2 => session_id().prop_map(Command::SessionDestroy),
+        1 => (ids, 1..3u64).prop_map(|(ids, term)| Command::SessionExpire { ids, term }),
+        2 => (delays, 1..3u64).prop_map(|(delays, term)| Command::LockDelayEnd { delays, term }),
     ]
 }
 
@@ -260,7 +311,8 @@ fn housekeeping() -> impl Strategy<Value = Command> {
 pub fn command() -> impl Strategy<Value = (Stamp, Command)> {
     let ops = proptest::collection::vec(catalog_op(), 1..4);
     let command = prop_oneof![
-        6 => key_command(),
+        7 => key_command(),
+        4 => session_command(),
         8 => ops.prop_map(Command::Catalog),
         3 => member_command(),
         1 => token_command(),

@@ -21,7 +21,7 @@ fn filled(count: usize) -> Told {
     changes.revision += 1;
     let (create, modified) = (changes.revision, changes.revision);
     let (value, lease) = (Bytes::from_static(b"1"), LeaseId::NONE);
-    let row = Arc::new(KeyRow { value, create, modified, version: 1, lease, flags: 0 });
+    let row = Arc::new(KeyRow { value, create, modified, version: 1, lease, flags: 0, lock: None });
     changes.rows = (0..count).map(|n| Change::Key(key(n), Some(row.clone()))).collect();
     told.state.absorb(&changes);
     told

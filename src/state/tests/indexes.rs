@@ -12,7 +12,7 @@ use super::Told;
 use super::commands::{KEYS, NODES, PREFIXES, SERVICES, catalog_op, command, key_command};
 
 fn topics() -> Vec<Topic> {
-    let mut topics = vec![Topic::Services, Topic::Nodes, Topic::Checks];
+    let mut topics = vec![Topic::Services, Topic::Nodes, Topic::Checks, Topic::Sessions];
     topics.extend(KEYS.map(|key| Topic::Key(Bytes::from_static(key))));
     topics.extend(PREFIXES.map(|prefix| Topic::Prefix(Bytes::from_static(prefix))));
     for service in SERVICES.map(Folded::new) {
@@ -38,6 +38,7 @@ fn index_of(state: &State, topic: &Topic) -> u64 {
         Topic::NodeCatalog(name) => state.node_catalog_index(name.as_str()),
         Topic::Nodes => state.nodes_index(),
         Topic::Checks => state.checks_index(),
+        Topic::Sessions => state.sessions_index(),
         Topic::Presences | Topic::Members | Topic::Leases | Topic::All | Topic::Range(_) => {
             state.index()
         }
@@ -95,6 +96,7 @@ fn answer(state: &State, topic: &Topic) -> Option<String> {
                 })
                 .collect(),
         ),
+        Topic::Sessions => Some(format!("{:?}", state.sessions().collect::<Vec<_>>())),
         Topic::Presences | Topic::Members | Topic::Leases | Topic::All | Topic::Range(_) => None,
     }
 }

@@ -10,10 +10,13 @@ mod indexes;
 mod model;
 mod quota;
 mod restore;
+mod sessions;
 mod snapshots;
 mod table;
 mod tokens;
 mod txn;
+
+use std::sync::Arc;
 
 use crate::model::{Applied, Digest, LeaseId, NodeName, Role, Stamp, TokenId};
 
@@ -92,5 +95,6 @@ fn key_row(version: Version<Write>) -> KeyRow {
         version: version.version,
         lease: version.value.lease,
         flags: version.value.flags,
+        lock: version.value.lock.map(Arc::new),
     }
 }

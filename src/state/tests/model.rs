@@ -5,11 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    CheckDef, Folded, Health, LeaseId, Member, NodeId, Role, ServiceDef, Source, Stamp, TokenId,
+    CheckDef, Folded, Health, LeaseId, Member, NodeId, Role, ServiceDef, SessionId, Source, Stamp,
+    TokenId,
 };
 use crate::state::{
-    ABSENT, Admission, CatalogOp, CheckKey, Command, InstanceKey, Key, KvCommand, NodeDef, Outcome,
-    PRESENCE_CHECK, Put, Refusal, Settings, TokenPut, TokenRow, presence_check,
+    ABSENT, Admission, CatalogOp, CheckKey, Command, InstanceKey, Key, KvCommand, Lock, NodeDef,
+    Outcome, PRESENCE_CHECK, Put, Refusal, SessionDef, Settings, TokenPut, TokenRow,
+    presence_check,
 };
 
 use super::table::Table;
@@ -19,6 +21,7 @@ pub struct Write {
     pub value: Bytes,
     pub lease: LeaseId,
     pub flags: u64,
+    pub lock: Option<Lock>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +40,8 @@ pub struct Model {
     pub floor: i64,
     pub keys: Table<Key, Write>,
     pub leases: Table<LeaseId, Duration>,
+    pub sessions: Table<SessionId, SessionDef>,
+    pub delays: Table<Key, Duration>,
     pub nodes: Table<Folded, NodeDef>,
     pub instances: Table<InstanceKey, (ServiceDef, Source)>,
     pub checks: Table<CheckKey, Check>,
@@ -82,6 +87,7 @@ impl Model {
                 return Outcome::Refused(refusal);
             }
         };
+        self.end_unborne();
         if self.keys.len() > before.keys.len() {
             self.revision += 1;
             self.stamps.push((self.revision, self.stamp));
@@ -92,10 +98,12 @@ impl Model {
         outcome
     }
 
-    fn lengths(&self) -> [usize; 7] {
+    fn lengths(&self) -> [usize; 9] {
         let [keys, leases, members] = [self.keys.len(), self.leases.len(), self.members.len()];
         let [nodes, instances] = [self.nodes.len(), self.instances.len()];
-        [keys, leases, members, nodes, instances, self.checks.len(), self.tokens.len()]
+        let [sessions, delays] = [self.sessions.len(), self.delays.len()];
+        let [checks, tokens] = [self.checks.len(), self.tokens.len()];
+        [keys, leases, members, nodes, instances, checks, tokens, sessions, delays]
     }
 
     pub fn decide(&mut self, command: &Command) -> Decision {
@@ -150,9 +158,15 @@ impl Model {
             Command::LeaseExpire { ids, term: 1 } => self.end_leases(ids),
             Command::Silent { nodes, term: 1 } => self.silence(nodes),
             Command::Reap { nodes, term: 1 } => self.reap(nodes),
-            Command::LeaseExpire { .. } | Command::Silent { .. } | Command::Reap { .. } => {
-                Err(Refusal::StaleTerm)
-            }
+            Command::SessionCreate(def) => self.create_session(def),
+            Command::SessionDestroy(id) => Ok(self.end_sessions(&[*id])),
+            Command::SessionExpire { ids, term: 1 } => Ok(self.end_sessions(ids)),
+            Command::LockDelayEnd { delays, term: 1 } => Ok(self.end_delays(delays)),
+            Command::LeaseExpire { .. }
+            | Command::SessionExpire { .. }
+            | Command::LockDelayEnd { .. }
+            | Command::Silent { .. }
+            | Command::Reap { .. } => Err(Refusal::StaleTerm),
             Command::Catalog(ops) => {
                 ops.iter().try_for_each(|op| self.operate(op))?;
                 Ok(Outcome::Done)
@@ -306,9 +320,10 @@ impl Model {
         if old.is_none() && (put.ignore_lease || put.ignore_value) {
             return Err(Refusal::KeyNotFound);
         }
-        let mut write = Write { value: put.value.clone(), lease: put.lease, flags: 0 };
+        let (value, lease) = (put.value.clone(), put.lease);
+        let mut write = Write { value, lease, flags: 0, lock: None };
         if let Some(old) = &old {
-            write.flags = old.value.flags;
+            (write.flags, write.lock) = (old.value.flags, old.value.lock.clone());
             if put.ignore_value {
                 write.value = old.value.value.clone();
             }
@@ -341,10 +356,8 @@ impl Model {
                 if cas.is_some_and(|cas| cas != is) {
                     return Ok(Outcome::Kv(false));
                 }
-                let write = Write { value: value.clone(), lease: LeaseId(0), flags: *flags };
-                if old.is_none_or(|old| old.value != write) {
-                    self.keys.put(self.revision as u64 + 1, key, write);
-                }
+                let lock = old.and_then(|old| old.value.lock);
+                self.write(key, value, *flags, lock);
             }
             KvCommand::Delete { key, cas } => {
                 if key.is_empty() {
@@ -361,8 +374,25 @@ impl Model {
             KvCommand::DeleteTree { prefix } => {
                 self.delete(|key| key.starts_with(prefix));
             }
+            KvCommand::Acquire { key, .. } | KvCommand::Release { key, .. } if key.is_empty() => {
+                return Err(Refusal::EmptyKey);
+            }
+            KvCommand::Acquire { key, value, flags, session } => {
+                return self.acquire(key, value, *flags, *session).map(Outcome::Kv);
+            }
+            KvCommand::Release { key, value, flags, session } => {
+                return Ok(Outcome::Kv(self.release(key, value, *flags, *session)));
+            }
         }
         Ok(Outcome::Kv(true))
+    }
+
+    /// Consul's write, which is none where it changes nothing.
+    pub fn write(&mut self, key: &Key, value: &Bytes, flags: u64, lock: Option<Lock>) {
+        let write = Write { value: value.clone(), lease: LeaseId(0), flags, lock };
+        if self.keys.get(key).is_none_or(|old| old.value != write) {
+            self.keys.put(self.revision as u64 + 1, key, write);
+        }
     }
 
     fn compact(&mut self, revision: i64) -> Decision {

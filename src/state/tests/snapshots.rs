@@ -7,12 +7,13 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::model::{
-    CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, Role, ServiceDef, Source, Stamp, TokenId,
+    CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, Role, ServiceDef, SessionId, Source,
+    Stamp, TokenId,
 };
 use crate::state::snapshot::{MAGIC, SECTION_HEAD, section_crc};
 use crate::state::{
-    Alarm, AlarmKind, CatalogOp, Command, Decoder, KvCommand, NodeDef, Part, Put, SnapshotError,
-    State, TokenDef, TokenPut, presence_check,
+    Alarm, AlarmKind, CatalogOp, Command, Decoder, KvCommand, NodeDef, Part, Put, SessionDef,
+    SnapshotError, State, TokenDef, TokenPut, presence_check,
 };
 
 use super::Told;
@@ -123,7 +124,16 @@ fn derived(state: &State) -> Vec<String> {
     let leases = state.leases().map(|lease| {
         format!("{:?}: {:?}", lease.id, state.lease_keys(lease.id).collect::<Vec<_>>())
     });
-    services.chain(nodes).chain(presences).chain(leases).collect()
+    let sessions = state.sessions().map(|session| {
+        let id = session.def.id;
+        format!("{id}: {:?}", state.session_keys(id).collect::<Vec<_>>())
+    });
+    let lives = state.nodes().map(|(name, _)| {
+        let on_it: Vec<_> = state.sessions_on(name).map(|session| session.def.id).collect();
+        format!("{name}: {on_it:?}")
+    });
+    let of_sessions = sessions.chain(lives).chain([format!("{} bytes", state.live_size())]);
+    services.chain(nodes).chain(presences).chain(leases).chain(of_sessions).collect()
 }
 
 /// Makes the sections' checksums true again.
@@ -224,6 +234,10 @@ fn sample() -> State {
         let (key, value) = (Bytes::from(key), Bytes::from(value));
         Command::Kv(KvCommand::Set { key, value, flags: 7, cas: None })
     };
+    let acquire = |key: &'static str, session| {
+        let (key, value) = (Bytes::from(key), Bytes::from("1"));
+        Command::Kv(KvCommand::Acquire { key, value, flags: 0, session: SessionId(session) })
+    };
     let mut ttl = CheckDef::new("c", "alive", CheckKind::Ttl { ttl: Duration::from_secs(15) });
     ttl.service_id = Some("web-1".into());
     let put = CatalogOp::PutInstance { node: node.clone(), def, source: Source::Config };
@@ -256,6 +270,14 @@ fn sample() -> State {
             ttl: Some(Duration::from_secs(60)),
             uses: Some(3),
         }),
+        Command::SessionCreate(SessionDef {
+            lock_delay: 15_000_000_000,
+            ..super::sessions::session(4, "n1", &["serfHealth"])
+        }),
+        Command::SessionCreate(super::sessions::session(6, "N1", &[])),
+        acquire("free", 4),
+        acquire("held", 6),
+        Command::SessionDestroy(SessionId(4)),
         Command::Alarm { alarm: Alarm { kind: AlarmKind::Corrupt, member: NodeId(1) }, on: true },
     ];
     let stamps = (1..).map(|n| Stamp(n * 1000));
@@ -283,6 +305,9 @@ fn format_1_is_read_and_written_as_it_was_released() {
     assert_eq!(state.service_health_index("gone"), 4);
     assert_eq!(state.token(TokenId(9)).unwrap().left, Some(3));
     assert!(state.has_alarm(AlarmKind::Corrupt));
+    assert_eq!(state.key(b"held").unwrap().holder(), Some(SessionId(6)));
+    assert_eq!(state.session_keys(SessionId(6)).count(), 1);
+    assert!(state.lock_delay(b"free").is_some());
     assert_eq!(state.encode(Part::Server), sample().encode(Part::Server));
     assert_eq!(state.encode(Part::Server), bytes);
 }

@@ -84,6 +84,12 @@ impl<K: Clone + Ord, V: Clone> Table<K, V> {
         keys.into_iter().filter_map(last).collect()
     }
 
+    /// What was written after `after`, in order.
+    pub fn writes_since(&self, after: u64) -> Vec<(K, Option<V>)> {
+        let events = self.events.iter().filter(|event| event.at > after);
+        events.map(|event| (event.key.clone(), event.value.clone())).collect()
+    }
+
     /// What happened after `after`, in order.
     pub fn since(&self, after: u64) -> Vec<(u64, K, bool)> {
         let events = self.events.iter().filter(|event| event.at > after);
