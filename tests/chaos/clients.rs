@@ -31,9 +31,13 @@ const NEVER: [&str; 6] = [
 
 /// A refusal that is sure of itself, or one that is not.
 fn refused(answer: &Answer) -> End {
-    let text = answer.text().to_lowercase();
-    let sure = NEVER.iter().any(|words| text.contains(words)) && !text.contains("unknown");
-    if sure { End::Failed } else { End::Unknown }
+    if was_never_done(&answer.text()) { End::Failed } else { End::Unknown }
+}
+
+/// Whether a refusal says that nothing was carried out, nor ever will be.
+pub fn was_never_done(refusal: &str) -> bool {
+    let text = refusal.to_lowercase();
+    NEVER.iter().any(|words| text.contains(words)) && !text.contains("unknown")
 }
 
 fn untold(trouble: &Trouble) -> End {
@@ -63,6 +67,16 @@ pub async fn etcd(mut visitor: Visitor) {
                 visitor.record(deed, range(&field, &agent, &key, true)).await;
             }
         }
+    }
+}
+
+/// A write that is tried once: its revision, if it was acknowledged.
+pub async fn put_through(visitor: &mut Visitor, key: String) -> Option<u64> {
+    let (field, agent, value) = (visitor.field.clone(), visitor.agent(), visitor.next());
+    let deed = Deed::Put { key: key.clone(), value: value.clone() };
+    match visitor.record(deed, put(&field, &agent, &key, &value)).await {
+        End::Wrote(revision) => revision,
+        _ => None,
     }
 }
 

@@ -16,6 +16,7 @@ use super::wait::eventually;
 const SETTLE: Duration = Duration::from_secs(60);
 const NAMES: [&str; 4] = ["server-1", "server-2", "server-3", "edge"];
 pub const SERVERS: usize = 3;
+pub const EDGE: usize = SERVERS;
 
 pub struct Crew {
     pub network: Network,

@@ -13,6 +13,8 @@ pub enum Fault {
     KillFollower,
     /// `kill -9` of every server at once, all started again.
     KillAll,
+    /// `kill -9` of the edge, started again.
+    KillEdge,
     /// SIGSTOP of the leader, SIGCONT once another leads.
     PauseLeader,
     /// SIGSTOP of a server that follows.
@@ -43,10 +45,11 @@ pub enum Fault {
 
 use Fault::*;
 
-pub const ALL: [Fault; 16] = [
+pub const ALL: [Fault; 17] = [
     KillLeader,
     KillFollower,
     KillAll,
+    KillEdge,
     PauseLeader,
     PauseFollower,
     IsolateLeader,
@@ -73,6 +76,11 @@ pub const SHORT: [Fault; 8] = [
     LeaderSyncFails,
     NewAddresses,
 ];
+
+/// Those of a short round of clients that hold streams open: the ones that break streams, and the
+/// ones that make leaders of whom two believe that they lead.
+pub const STREAMS: [Fault; 7] =
+    [KillLeader, KillEdge, KillAll, PauseLeader, PauseFollower, IsolateLeader, MuteLeader];
 
 /// A shuffled deck of faults, dealt again and again, and the dice for what a fault leaves open.
 pub struct Dealer {

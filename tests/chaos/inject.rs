@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::crew::{Crew, SERVERS};
+use super::crew::{Crew, EDGE, SERVERS};
 use super::fault::{Dealer, Fault};
 use super::load::{Field, Load};
 use super::node::Node;
@@ -30,6 +30,7 @@ pub fn inject(fault: Fault, crew: &mut Crew, load: &Load, dealer: &mut Dealer) {
     match fault {
         Fault::KillLeader => kill(crew, load, leader),
         Fault::KillFollower => kill(crew, load, follower),
+        Fault::KillEdge => kill(crew, load, EDGE),
         Fault::PauseLeader => pause(crew, load, leader),
         Fault::PauseFollower => pause(crew, load, follower),
         Fault::KillAll => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ask::{Answer, decode};
 use super::clients::{PREFIX, modified};
+use super::crowd::Crowd;
 use super::history::{Deed, End, History, Operation};
 use super::load::{Field, Load};
 use super::wait::eventually;
@@ -15,13 +16,14 @@ const AGREE: Duration = Duration::from_secs(30);
 type Content = BTreeMap<String, (String, u64)>;
 
 /// Checks the run that has ended: the clients are at home and all agents are well.
-pub fn judge(load: &Load, agents: &[String]) {
+pub fn judge(crowd: Crowd, load: &Load, agents: &[String]) {
     let content = agree(load, agents);
     let field = &load.field;
     let mut history = field.history.lock().unwrap();
     history.last = Some(listed(&content));
     place(&mut history, &content);
     let mut wrong = history.check();
+    wrong.extend(crowd.thin(&history));
     wrong.extend(lost(&history, &content));
     wrong.extend(updated_twice(&history));
     wrong.extend(by_key(&history).iter().flat_map(History::check));

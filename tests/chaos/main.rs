@@ -4,6 +4,8 @@
 mod ask;
 mod clients;
 mod crew;
+mod crowd;
+mod etcd;
 mod fault;
 #[path = "../history/mod.rs"]
 mod history;
@@ -12,7 +14,13 @@ mod judge;
 mod load;
 mod network;
 mod node;
+#[allow(dead_code, unused_imports, reason = "the product's own")]
+#[path = "../../src/etcd/proto/mod.rs"]
+mod proto;
 mod rounds;
 mod stage;
 #[path = "../it/house/wait.rs"]
 mod wait;
+#[allow(dead_code, reason = "shared: another binary uses the rest")]
+#[path = "../against/wire.rs"]
+mod wire;

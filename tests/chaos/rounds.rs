@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use super::crew::Crew;
-use super::fault::{ALL, Dealer, Fault, SHORT};
+use super::crowd::Crowd;
+use super::fault::{ALL, Dealer, Fault};
 use super::inject::inject;
 use super::judge::judge;
 use super::load::{Field, Load};
@@ -29,10 +30,8 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
-fn deck(long: bool) -> Vec<Fault> {
-    let Some(names) = setting(FAULTS) else {
-        return if long { ALL.to_vec() } else { SHORT.to_vec() };
-    };
+fn deck(crowd: Crowd, long: bool) -> Vec<Fault> {
+    let Some(names) = setting(FAULTS) else { return crowd.faults(long).to_vec() };
     let find = |name: &str| {
         let found = ALL.into_iter().find(|fault| format!("{fault:?}") == name.trim());
         found.unwrap_or_else(|| panic!("{FAULTS}: {name} is none of {ALL:?}"))
@@ -42,22 +41,31 @@ fn deck(long: bool) -> Vec<Fault> {
 
 #[test]
 fn faults_upon_faults_and_nothing_is_lost() {
-    let Some(dir) = stage::enter("rounds::faults_upon_faults_and_nothing_is_lost") else { return };
+    run("rounds::faults_upon_faults_and_nothing_is_lost", Crowd::Callers);
+}
+
+#[test]
+fn watches_leases_and_locks_keep_their_word_through_faults() {
+    run("rounds::watches_leases_and_locks_keep_their_word_through_faults", Crowd::Streams);
+}
+
+fn run(test: &str, crowd: Crowd) {
+    let Some(dir) = stage::enter(test) else { return };
     let seed = number(SEED).unwrap_or(1);
     let minutes = Duration::from_secs(60 * number(MINUTES).unwrap_or(0));
-    let deck = deck(!minutes.is_zero());
-    println!("chaos: seed {seed}, {} kinds of faults", deck.len());
+    let deck = deck(crowd, !minutes.is_zero());
+    println!("chaos: {crowd:?}, seed {seed}, {} kinds of faults", deck.len());
     let mut dealer = Dealer::new(&deck, seed);
     let begun = Instant::now();
     let (mut crew, mut load) = Crew::start(&dir);
-    load.start();
+    crowd.start(&mut load);
     let mut count = 0;
     let done = catch_unwind(AssertUnwindSafe(|| {
         while count < deck.len() || begun.elapsed() < minutes {
             happen(dealer.next(), &mut crew, &load, &mut dealer);
             count += 1;
         }
-        finish(&crew, &mut load);
+        finish(crowd, &crew, &mut load);
     }));
     if let Err(panic) = done {
         println!("chaos: failed with seed {seed}, after {count} faults\n{}", crew.logs());
@@ -87,9 +95,9 @@ fn enough(field: &Field, from: u64) -> Result<(), String> {
     }
 }
 
-fn finish(crew: &Crew, load: &mut Load) {
-    load.stop();
+fn finish(crowd: Crowd, crew: &Crew, load: &mut Load) {
+    crowd.stop(load);
     crew.settle(load);
     let agents: Vec<String> = (0..crew.nodes.len()).map(|i| load.field.authority(i)).collect();
-    judge(load, &agents);
+    judge(crowd, load, &agents);
 }

@@ -8,8 +8,11 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 const INSIDE: &str = "REMORA_CHAOS_STAGE";
+/// Two runs at once would take each other's time.
+static STAGE: Mutex<()> = Mutex::new(());
 /// What a run needs, and the Debian package that has it.
 const TOOLS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
@@ -27,11 +30,14 @@ pub fn enter(test: &str) -> Option<PathBuf> {
     if let Some(dir) = std::env::var_os(INSIDE) {
         return Some(dir.into());
     }
+    // The next one begins even where this one fails.
+    let _alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     check_tools();
     let namespaces = namespaces();
     let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
     sweep(root);
-    let dir = root.join(format!("chaos-{}", std::process::id()));
+    let name = test.rsplit("::").next().unwrap_or(test);
+    let dir = root.join(format!("chaos-{}-{name}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
     perform(test, &dir, &namespaces);
     fs::remove_dir_all(&dir).unwrap();
@@ -98,7 +104,7 @@ fn path() -> String {
 fn sweep(root: &Path) {
     for entry in fs::read_dir(root).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap_or_default();
-        let owner = name.strip_prefix("chaos-");
+        let owner = name.strip_prefix("chaos-").and_then(|rest| rest.split('-').next());
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             // What is left behind costs room and nothing else.
             let _ = fs::remove_dir_all(entry.path());

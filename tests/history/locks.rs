@@ -9,13 +9,17 @@ use super::{Micros, Revision};
 pub struct Hold {
     pub lock: String,
     pub holder: String,
-    /// The fencing token: the revision at which it was taken.
+    /// The fencing token: the revision at which it took its place in the queue.
     pub token: Revision,
+    /// A revision at which it had the lock, as it was told.
+    pub since: Revision,
     /// The revision at which it was given up or taken away; none if nobody knows.
     pub until: Option<Revision>,
     /// When the holder asked for it, and when it was told that it had it.
     pub called: Micros,
     pub returned: Micros,
+    /// Until when nobody may take it away: it gives it up then, or its lease may end.
+    pub sure: Micros,
 }
 
 pub(super) fn check(holds: &[Hold]) -> Vec<String> {
@@ -29,11 +33,27 @@ pub(super) fn check(holds: &[Hold]) -> Vec<String> {
         for (one, next) in holds.iter().zip(holds.iter().skip(1)) {
             if one.token == next.token {
                 wrong.push(format!("two holders have one token: {one:?}, {next:?}"));
-            } else if one.until.is_some_and(|until| until > next.token) {
-                wrong.push(format!("two hold a lock at once: {one:?}, {next:?}"));
             }
         }
+        wrong.extend(disjoint(&holds));
         wrong.extend(rising(&holds));
+    }
+    wrong
+}
+
+/// Nobody is told that it has a lock which another has still, by revision or by the clock.
+fn disjoint(holds: &[&Hold]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let (mut longest, mut surest) = (None::<&Hold>, None::<&Hold>);
+    for next in holds {
+        if let Some(one) = longest.filter(|one| one.until > Some(next.since)) {
+            wrong.push(format!("two hold a lock at once: {one:?}, {next:?}"));
+        }
+        if let Some(one) = surest.filter(|one| one.sure > next.returned) {
+            wrong.push(format!("a lock was taken from its holder: {one:?}, {next:?}"));
+        }
+        longest = longest.into_iter().chain([*next]).max_by_key(|hold| hold.until);
+        surest = surest.into_iter().chain([*next]).max_by_key(|hold| hold.sure);
     }
     wrong
 }

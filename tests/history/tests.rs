@@ -243,14 +243,31 @@ fn a_lease_that_ends_early_is_found() {
 
 fn hold(holder: &str, token: Revision, until: Option<Revision>, called: Micros) -> Hold {
     let (lock, holder) = ("l".to_owned(), holder.to_owned());
-    Hold { lock, holder, token, until, called, returned: called + 5 }
+    let returned = called + 5;
+    Hold { lock, holder, token, since: token, until, called, returned, sure: returned }
 }
 
 #[test]
 fn holders_of_a_lock_must_be_disjoint_and_their_tokens_rise() {
-    let with = |holds: [Hold; 2]| History { holds: holds.into(), ..History::default() };
-    well(&with([hold("x", 2, Some(4), 0), hold("y", 4, None, 3)]));
-    wrong(&with([hold("x", 2, Some(5), 0), hold("y", 4, None, 3)]), "two hold a lock");
-    wrong(&with([hold("x", 2, Some(2), 0), hold("y", 2, None, 3)]), "one token");
-    wrong(&with([hold("x", 4, None, 0), hold("y", 2, Some(3), 10)]), "a token fell");
+    let with = |holds: &[Hold]| History { holds: holds.into(), ..History::default() };
+    well(&with(&[hold("x", 2, Some(4), 0), hold("y", 4, None, 3)]));
+    wrong(&with(&[hold("x", 2, Some(5), 0), hold("y", 4, None, 3)]), "two hold a lock");
+    wrong(&with(&[hold("x", 2, Some(2), 0), hold("y", 2, None, 3)]), "one token");
+    wrong(&with(&[hold("x", 4, None, 0), hold("y", 2, Some(3), 10)]), "a token fell");
+    // The third comes between the first and what it gave up.
+    let between = [hold("x", 2, Some(9), 0), hold("y", 4, Some(3), 3), hold("z", 5, None, 4)];
+    wrong(&with(&between), "two hold a lock");
+    // Who waited in the queue meanwhile held nothing.
+    let queued = Hold { since: 9, ..hold("y", 4, None, 3) };
+    well(&with(&[hold("x", 2, Some(9), 0), queued]));
+}
+
+#[test]
+fn a_lock_that_is_taken_from_its_holder_is_found() {
+    let with = |sure| {
+        let one = Hold { sure, ..hold("x", 2, None, 0) };
+        History { holds: vec![one, hold("y", 4, None, 3)], ..History::default() }
+    };
+    well(&with(8));
+    wrong(&with(9), "taken from its holder");
 }
