@@ -142,6 +142,7 @@ fn right(command: &Command) -> Right {
         | Command::DeleteRange(_)
         | Command::Kv(_)
         | Command::Txn(_)
+        | Command::Sequence(_)
         | Command::Compact(_)
         | Command::LeaseGrant { .. }
         | Command::LeaseRevoke(_)

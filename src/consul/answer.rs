@@ -69,12 +69,17 @@ pub fn add_vary(headers: &mut HeaderMap) {
 pub fn add_freshness(headers: &mut HeaderMap, freshness: &Freshness) {
     // Never 0: clients take that for "no index at all".
     headers.insert(INDEX, HeaderValue::from(freshness.index.max(1)));
-    headers.insert(KNOWN_LEADER, if freshness.known_leader { TRUE } else { FALSE });
-    let milliseconds = u64::try_from(freshness.last_contact.as_millis()).unwrap_or(u64::MAX);
-    headers.insert(LAST_CONTACT, HeaderValue::from(milliseconds));
+    add_contact(headers, freshness);
     if let Some(effective) = freshness.effective {
         headers.insert(EFFECTIVE, HeaderValue::from_static(effective));
     }
+}
+
+/// The same without an index: nobody can wait for that answer to change.
+pub fn add_contact(headers: &mut HeaderMap, freshness: &Freshness) {
+    headers.insert(KNOWN_LEADER, if freshness.known_leader { TRUE } else { FALSE });
+    let milliseconds = u64::try_from(freshness.last_contact.as_millis()).unwrap_or(u64::MAX);
+    headers.insert(LAST_CONTACT, HeaderValue::from(milliseconds));
 }
 
 pub fn add_omitted(headers: &mut HeaderMap, omitted: u64) {

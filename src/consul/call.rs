@@ -18,7 +18,9 @@ use crate::state::{self, Command, Outcome};
 use super::error::{Failure, plain};
 use super::params::{self, Options, Params};
 use super::routes::{self, Endpoint, Found, Route};
-use super::{Front, agent, answer, catalog, health, identity, kv, maintenance, session, status};
+use super::{
+    Front, agent, answer, catalog, health, identity, kv, maintenance, session, status, txn,
+};
 
 pub type Answer = Result<Response<Body>, Failure>;
 
@@ -149,6 +151,7 @@ async fn asker(
 async fn dispatch(endpoint: Endpoint, call: Call<'_>, body: Body) -> Answer {
     match endpoint {
         Endpoint::Kv => kv::answer(call, body).await,
+        Endpoint::Txn => txn::answer(call, body).await,
         Endpoint::SessionCreate => session::create(call, body).await,
         Endpoint::SessionDestroy => session::destroy(call).await,
         Endpoint::SessionRenew => session::renew(call).await,

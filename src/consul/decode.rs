@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
@@ -12,6 +14,9 @@ use super::duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct DecodeError(pub String);
+
+/// Go's types of numbers: where one does not fit, its text says which.
+const NUMBERS: [&str; 3] = ["int", "uint64", "time.Duration"];
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -25,8 +30,21 @@ pub fn object_of_type(body: &[u8], owner: &'static str, whole: &str) -> Result<F
     Fields::of(value(body)?, owner, &format!("value of type {whole}"))
 }
 
+/// The objects of a list; `null` is an empty one, here and in it.
+pub fn objects(body: &[u8], owner: &'static str, whole: &str) -> Result<Vec<Fields>> {
+    match value(body)? {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(items) => {
+            items.into_iter().map(|item| Fields::of(item, owner, whole)).collect()
+        }
+        other => {
+            Err(DecodeError(format!("json: cannot unmarshal {} into Go {whole}", kind(&other))))
+        }
+    }
+}
+
 /// The first JSON value of a body; what follows it is ignored.
-pub fn value(body: &[u8]) -> Result<Value> {
+fn value(body: &[u8]) -> Result<Value> {
     let mut stream = serde_json::Deserializer::from_slice(body);
     Value::deserialize(&mut stream).map_err(|error| syntax(body, &error))
 }
@@ -43,7 +61,7 @@ fn syntax(body: &[u8], error: &serde_json::Error) -> DecodeError {
 }
 
 /// The members of an object, taken out one by one; what is left in the end is unknown.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Fields {
     members: Vec<(String, Value)>,
     /// The name that error texts put before a field's; empty for most.
@@ -78,7 +96,7 @@ impl Fields {
 
     fn mismatch(&self, value: &Value, name: &str, target: &str) -> DecodeError {
         let value = match value {
-            Value::Number(number) if target != "string" => format!("number {number}"),
+            Value::Number(number) if NUMBERS.contains(&target) => format!("number {number}"),
             other => kind(other).to_owned(),
         };
         let owner = self.owner;
@@ -114,6 +132,29 @@ impl Fields {
             Some(number) => Ok(Some(number)),
             None => Err(self.mismatch(&value, first(names), "int")),
         }
+    }
+
+    /// Zero where the field was not given.
+    pub fn unsigned(&mut self, names: &[&str]) -> Result<u64> {
+        let Some(value) = self.take(names) else { return Ok(0) };
+        value.as_u64().ok_or_else(|| self.mismatch(&value, first(names), "uint64"))
+    }
+
+    /// What stands there in base64.
+    pub fn bytes(&mut self, names: &[&str]) -> Result<Vec<u8>> {
+        let text = match self.take(names) {
+            None => return Ok(Vec::new()),
+            Some(Value::String(text)) => text,
+            Some(other) => return Err(self.mismatch(&other, first(names), "[]uint8")),
+        };
+        STANDARD.decode(&text).map_err(|error| {
+            let at = match error {
+                base64::DecodeError::InvalidByte(at, _)
+                | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+                _ => text.len(),
+            };
+            DecodeError(format!("illegal base64 data at input byte {at}"))
+        })
     }
 
     pub fn strings(&mut self, names: &[&str]) -> Result<Vec<String>> {
@@ -160,8 +201,13 @@ impl Fields {
     }
 
     pub fn object(&mut self, names: &[&str]) -> Result<Option<Fields>> {
+        self.object_of(names, self.owner)
+    }
+
+    /// The same where Go's texts have another name before its fields.
+    pub fn object_of(&mut self, names: &[&str], owner: &'static str) -> Result<Option<Fields>> {
         let Some(value) = self.take(names) else { return Ok(None) };
-        Fields::of(value, self.owner, &field(self.owner, first(names))).map(Some)
+        Fields::of(value, owner, &field(self.owner, first(names))).map(Some)
     }
 
     pub fn objects(&mut self, names: &[&str]) -> Result<Vec<Fields>> {

@@ -65,11 +65,11 @@ struct Entry {
     checks: Vec<Check>,
 }
 
-struct Check {
-    def: CheckDef,
-    node: String,
-    status: Health,
-    output: String,
+pub struct Check {
+    pub def: CheckDef,
+    pub node: String,
+    pub status: Health,
+    pub output: String,
 }
 
 impl Entry {
@@ -110,7 +110,9 @@ impl Entry {
         if self.node.address.is_empty() && !self.skip_node_update {
             return Err(Failure::internal("Must provide address if SkipNodeUpdate is not set"));
         }
-        check_node_id(&self.node.uuid)?;
+        if let Some(flaw) = node_id_flaw(&self.node.uuid) {
+            return Err(Failure::internal(flaw));
+        }
         if let Some(service) = &self.service {
             if service.name.is_empty() {
                 return Err(Failure::internal(if self.service_id {
@@ -154,21 +156,18 @@ fn check_reserved(node: &NodeDef, state: &State) -> Result<(), Failure> {
     )))
 }
 
-fn check_node_id(id: &str) -> Result<(), Failure> {
-    if id.is_empty() {
-        return Ok(());
-    }
-    if id.len() != 36 {
-        return Err(Failure::internal("Bad node ID: uuid string is wrong length"));
-    }
-    match uuid::Uuid::try_parse(id) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Failure::internal("Bad node ID: uuid is improperly formatted")),
+/// What is wrong with a node's id.
+pub fn node_id_flaw(id: &str) -> Option<&'static str> {
+    match id.len() {
+        0 => None,
+        36 if uuid::Uuid::try_parse(id).is_ok() => None,
+        36 => Some("Bad node ID: uuid is improperly formatted"),
+        _ => Some("Bad node ID: uuid string is wrong length"),
     }
 }
 
 /// The definition, and whether an id was given; without one the name is the id.
-fn service(mut fields: Fields) -> Result<(ServiceDef, bool), DecodeError> {
+pub fn service(mut fields: Fields) -> Result<(ServiceDef, bool), DecodeError> {
     let id = fields.string(&["ID"])?;
     let name = fields.string(&["Service"])?;
     let mut def = ServiceDef::new(if id.is_empty() { &name } else { &id }, &name);
@@ -204,7 +203,7 @@ pub fn tagged_address(fields: &mut Fields) -> Result<TaggedAddress, DecodeError>
     Ok(TaggedAddress { address: fields.string(&["Address"])?, port: port(fields)? })
 }
 
-fn check(mut fields: Fields) -> Result<Check, DecodeError> {
+pub fn check(mut fields: Fields) -> Result<Check, DecodeError> {
     let name = fields.string(&["Name"])?;
     let id = fields.string(&["CheckID"])?;
     let mut def = CheckDef::new(if id.is_empty() { &name } else { &id }, &name, CheckKind::Static);

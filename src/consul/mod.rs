@@ -23,6 +23,7 @@ mod session;
 mod status;
 #[cfg(test)]
 mod tests;
+mod txn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,10 @@ pub struct Config {
     pub datacenter: String,
     /// Largest value of a key in bytes.
     pub kv_value_limit: usize,
+    /// Largest body of a transaction in bytes, unless a value may be larger.
+    pub txn_body_limit: usize,
+    /// Operations in one transaction.
+    pub txn_ops: usize,
     /// The shortest TTL that a session may ask for.
     pub session_ttl_min: Duration,
 }
@@ -51,6 +56,8 @@ impl Default for Config {
         Config {
             datacenter: "dc1".to_owned(),
             kv_value_limit: limits::KV_VALUE,
+            txn_body_limit: limits::KV_TXN,
+            txn_ops: limits::TXN_OPS,
             session_ttl_min: limits::SESSION_TTL.0,
         }
     }

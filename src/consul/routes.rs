@@ -9,6 +9,7 @@ use crate::model::Health;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     Kv,
+    Txn,
     SessionCreate,
     SessionDestroy,
     SessionRenew,
@@ -172,6 +173,7 @@ pub const ROUTES: &[Route] = &[
         "mesh",
         A::Catalog,
     ),
+    route("/v1/txn", M::Put, E::Txn, "txn", A::Keys),
     route("/v1/session/create", M::Put, E::SessionCreate, "session", A::Users),
     route("/v1/session/destroy/", M::Put, E::SessionDestroy, "session", A::Users),
     route("/v1/session/renew/", M::Put, E::SessionRenew, "session", A::Users),

@@ -10,13 +10,15 @@ pub const SERVICE_NAME: usize = 512;
 pub const KEY: usize = 32 * 1024;
 /// Largest value through `/v1/kv` (Consul's limit).
 pub const KV_VALUE: usize = 512 * 1024;
+/// Body of a `/v1/txn` (Consul's limit).
+pub const KV_TXN: usize = 512 * 1024;
 /// Largest etcd request (etcd's limit).
 pub const ETCD_REQUEST: usize = 1536 * 1024;
 /// A gRPC message, whatever is in it (etcd's limit).
 pub const ETCD_MESSAGE: usize = 2 * 1024 * 1024;
 /// By how much an answer of a watch may be longer than a request (etcd's limit).
 pub const ETCD_FRAGMENT_ROOM: usize = 512 * 1024;
-/// Operations in one transaction (etcd's limit).
+/// Operations in one transaction (etcd's limit and Consul's).
 pub const TXN_OPS: usize = 128;
 /// What that may be configured to at most.
 pub const TXN_OPS_MAX: usize = 16 * 1024;

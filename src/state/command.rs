@@ -15,6 +15,7 @@ use crate::model::{
 use super::alarms::Alarm;
 use super::keys::{KeyRange, RangeError};
 use super::rows::{Key, KeyRow, NodeDef, SessionDef, Settings};
+use super::sequence::{SequenceOp, Sequenced};
 use super::txn::{Txn, TxnDone};
 
 /// What the log carries: a command and the cluster time its leader gave it.
@@ -114,6 +115,8 @@ pub enum Command {
     /// Everyone compares the state as it is after this entry.
     Checkpoint,
     Txn(Txn),
+    /// Consul's transaction.
+    Sequence(Vec<SequenceOp>),
     /// An operator raises an alarm or ends it.
     Alarm {
         alarm: Alarm,
@@ -323,6 +326,7 @@ pub enum Outcome {
         /// The revision that it made; of one that wrote nothing, the one it saw.
         revision: Revision,
     },
+    Sequence(Sequenced),
     /// Whether that alarm is raised now, or was until now.
     Alarm(bool),
 }

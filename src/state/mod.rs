@@ -20,6 +20,7 @@ mod past;
 mod presence;
 mod recent;
 mod rows;
+mod sequence;
 mod sessions;
 mod size;
 mod snapshot;
@@ -60,6 +61,9 @@ pub use rows::{
     Behavior, CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, Lock,
     LockDelay, NodeDef, NodeRow, ServiceCheck, SessionDef, SessionRow, Settings, TokenRow,
     Tombstone,
+};
+pub use sequence::{
+    CheckPut, KeyOp, KeyPut, OpError, OpFailure, RowOp, SequenceOp, Sequenced, Shown,
 };
 pub use snapshot::{Decoder, Part, SnapshotError};
 pub use staging::{Piece, Staging};

@@ -70,6 +70,7 @@ pub fn resolve(file: File, flags: &Flags) -> Result<Resolved, ConfigError> {
     };
     let datacenter = file.datacenter.clone().unwrap_or_else(|| "dc1".to_owned());
     let http = http(&file.http)?;
+    let etcd = etcd(&file.limits)?;
     let dns = dns(file.dns.clone(), datacenter.clone())?;
     let (cluster, presence) = members(&file, flags, node)?;
     Ok(Resolved {
@@ -77,9 +78,11 @@ pub fn resolve(file: File, flags: &Flags) -> Result<Resolved, ConfigError> {
         consul: consul::Config {
             datacenter: datacenter.clone(),
             kv_value_limit: file.limits.value.map_or(limits::KV_VALUE, |size| size.0),
+            txn_body_limit: limits::KV_TXN,
+            txn_ops: etcd.txn_ops,
             session_ttl_min: session_ttl_min(&file)?,
         },
-        etcd: etcd(&file.limits)?,
+        etcd,
         dns,
         proxy: proxy::Config { upstreams: upstreams(file.upstreams)? },
         files: files::Config {

@@ -44,6 +44,8 @@ async fn closed() -> (Api, String, String) {
 }
 
 const DENIED: (u16, &str) = (403, "Permission denied");
+const DENIED_OPERATION: (u16, &str) =
+    (409, r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"Permission denied"}]}"#);
 
 #[tokio::test]
 async fn every_route_is_open_or_closed_as_its_area_says() {
@@ -62,15 +64,20 @@ async fn every_route_is_open_or_closed_as_its_area_says() {
         };
         let path = format!("{}secret", route.path);
         let path = if route.path.ends_with('/') { path.as_str() } else { route.path };
+        // A transaction is denied operation by operation.
+        let (body, denied) = match route.path {
+            "/v1/txn" => (r#"[{"KV":{"Verb":"set","Key":"secret"}}]"#, DENIED_OPERATION),
+            _ => ("{}", DENIED),
+        };
         for method in methods {
             for (who, token) in [("nobody", ""), ("bob", &bob), ("root", &root)] {
                 let headers = [("x-consul-token", token)];
-                let answered = api.send_with(method, path, &headers, "{}").await;
-                let refused = (answered.status, answered.body.as_str()) == DENIED;
+                let answered = api.send_with(method, path, &headers, body).await;
+                let refused = (answered.status, answered.body.as_str()) == denied;
                 assert_eq!(refused, closed_to(who), "{method} {path} by {who}: {answered:?}");
             }
             let headers = [("x-consul-token", "unknown")];
-            let answered = api.send_with(method, path, &headers, "{}").await;
+            let answered = api.send_with(method, path, &headers, body).await;
             let unknown = (answered.status, answered.body.as_str()) == (403, "ACL not found");
             assert_eq!(unknown, closed_to("unknown"), "{method} {path}: {answered:?}");
         }

@@ -7,6 +7,7 @@ mod catalog;
 mod kv;
 mod paths;
 mod sessions;
+mod txn;
 
 use std::time::Duration;
 

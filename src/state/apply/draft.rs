@@ -53,6 +53,13 @@ impl<'a> Draft<'a> {
         self.rows.push(change);
     }
 
+    /// Puts other rows in the place of those that were pushed so far.
+    pub(super) fn rewrite(&mut self, change: impl FnOnce(Vec<Change>) -> Vec<Change>) {
+        self.rows = change(std::mem::take(&mut self.rows));
+        self.working = None;
+        self.taken = 0;
+    }
+
     /// What was pushed so far.
     pub(super) fn rows(&self) -> &[Change] {
         &self.rows

@@ -9,6 +9,7 @@ mod leases;
 mod members;
 mod quota;
 mod restore;
+mod sequence;
 mod sessions;
 mod tokens;
 mod txn;
@@ -56,15 +57,19 @@ impl State {
 }
 
 fn admit(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outcome, Refusal> {
-    let command = match command {
+    let (caller, command) = match command {
         Command::For(wish) => {
             draft.base().permits(&wish.caller, &wish.command)?;
-            &wish.command
+            (Some(&wish.caller), &wish.command)
         }
-        command => command,
+        command => (None, command),
     };
     quota::allows(draft.base(), command)?;
-    let outcome = decide(draft, at, command)?;
+    let outcome = match command {
+        // Its operations are judged one by one.
+        Command::Sequence(ops) => sequence::sequence(draft, caller, ops),
+        command => decide(draft, at, command)?,
+    };
     sessions::settle(draft);
     quota::fits(draft, command)?;
     Ok(outcome)
@@ -114,6 +119,7 @@ fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outco
         Command::Unstage(id) => Ok(restore::unstage(draft, *id)),
         Command::Recover { survivor, lineage } => restore::recover(draft, *survivor, *lineage),
         Command::Txn(txn) => txn::txn(draft, txn),
+        Command::Sequence(ops) => Ok(sequence::sequence(draft, None, ops)),
         Command::Account(command) => accounts::change(draft, command),
         // Nobody speaks for somebody who speaks for somebody.
         Command::For(_) => Err(Denied::Permission.into()),

@@ -8,6 +8,7 @@ use crate::state::alarms::{Alarm, AlarmKind, RaisedBy};
 use crate::state::change::Change;
 use crate::state::command::{Command, KvCommand, Outcome, Refusal};
 use crate::state::rows::{Key, Settings};
+use crate::state::sequence::SequenceOp;
 use crate::state::size;
 use crate::state::txn::{Txn, TxnOp};
 
@@ -40,6 +41,7 @@ fn is_write(command: &Command) -> bool {
         | Command::SessionCreate(_)
         | Command::SessionDestroy(_) => true,
         Command::Txn(txn) => !txn.is_read_only(),
+        Command::Sequence(ops) => ops.iter().any(SequenceOp::writes_key),
         _ => false,
     }
 }
@@ -51,6 +53,7 @@ fn grows(command: &Command) -> bool {
         | Command::SessionCreate(_)
         | Command::Kv(KvCommand::Set { .. } | KvCommand::Acquire { .. }) => true,
         Command::Txn(txn) => puts(txn),
+        Command::Sequence(ops) => ops.iter().any(SequenceOp::grows),
         _ => false,
     }
 }

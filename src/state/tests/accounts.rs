@@ -40,7 +40,7 @@ impl Told {
     }
 
     /// Bob may do everything below `app/`, read `ro` and write `wo`; on lease 9 is a key of root's.
-    fn closed() -> Told {
+    pub(super) fn closed() -> Told {
         let mut told = Told::founded();
         let user = |name: &str| {
             let hash = Some(PasswordHash(format!("hash of {name}").into()));

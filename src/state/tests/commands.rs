@@ -42,7 +42,7 @@ fn any_key() -> impl Strategy<Value = Key> {
     prop_oneof![20 => key(), 1 => Just(Bytes::new())]
 }
 
-fn value() -> impl Strategy<Value = Bytes> {
+pub fn value() -> impl Strategy<Value = Bytes> {
     one_of(&["", "1", "2"]).prop_map(Bytes::from)
 }
 
@@ -148,7 +148,7 @@ fn hold_command() -> impl Strategy<Value = KvCommand> {
     })
 }
 
-fn session_id() -> impl Strategy<Value = SessionId> {
+pub fn session_id() -> impl Strategy<Value = SessionId> {
     prop_oneof![12 => 1..4u128, 1 => Just(0)].prop_map(SessionId)
 }
 
@@ -313,6 +313,7 @@ pub fn command() -> impl Strategy<Value = (Stamp, Command)> {
     let command = prop_oneof![
         7 => key_command(),
         4 => session_command(),
+        4 => super::sequence::sequence().prop_map(Command::Sequence),
         8 => ops.prop_map(Command::Catalog),
         3 => member_command(),
         1 => token_command(),

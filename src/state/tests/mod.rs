@@ -10,6 +10,7 @@ mod indexes;
 mod model;
 mod quota;
 mod restore;
+mod sequence;
 mod sessions;
 mod snapshots;
 mod table;

@@ -172,6 +172,7 @@ impl Model {
                 Ok(Outcome::Done)
             }
             Command::Forget { tombstones, history } => self.forget(*tombstones, *history),
+            Command::Sequence(ops) => Ok(super::sequence::decide(self, ops)),
             Command::Stage { .. }
             | Command::Restore { .. }
             | Command::Unstage(_)
@@ -336,7 +337,7 @@ impl Model {
         Ok(Outcome::Put { prev, revision: self.revision + 1 })
     }
 
-    fn delete(&mut self, goes: impl Fn(&Key) -> bool) -> Vec<(Key, crate::state::KeyRow)> {
+    pub fn delete(&mut self, goes: impl Fn(&Key) -> bool) -> Vec<(Key, crate::state::KeyRow)> {
         let mut gone = self.keys.all();
         gone.retain(|(key, _)| goes(key));
         for (key, _) in &gone {
@@ -387,14 +388,6 @@ impl Model {
         Ok(Outcome::Kv(true))
     }
 
-    /// Consul's write, which is none where it changes nothing.
-    pub fn write(&mut self, key: &Key, value: &Bytes, flags: u64, lock: Option<Lock>) {
-        let write = Write { value: value.clone(), lease: LeaseId(0), flags, lock };
-        if self.keys.get(key).is_none_or(|old| old.value != write) {
-            self.keys.put(self.revision as u64 + 1, key, write);
-        }
-    }
-
     fn compact(&mut self, revision: i64) -> Decision {
         if revision > self.revision {
             return Err(Refusal::FutureRevision { asked: revision, current: self.revision });
@@ -443,7 +436,7 @@ impl Model {
 
 /// The catalog.
 impl Model {
-    fn operate(&mut self, op: &CatalogOp) -> Result<(), Refusal> {
+    pub fn operate(&mut self, op: &CatalogOp) -> Result<(), Refusal> {
         match op {
             CatalogOp::PutNode(def) => self.put_node(def)?,
             CatalogOp::PutInstance { node, def, source } => {

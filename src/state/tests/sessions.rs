@@ -14,6 +14,14 @@ use super::model::{Model, Write};
 use super::{Told, put};
 
 impl Model {
+    /// Consul's write, which is none where it changes nothing.
+    pub fn write(&mut self, key: &Key, value: &Bytes, flags: u64, lock: Option<Lock>) {
+        let write = Write { value: value.clone(), lease: LeaseId(0), flags, lock };
+        if self.keys.get(key).is_none_or(|old| old.value != write) {
+            self.keys.put(self.revision as u64 + 1, key, write);
+        }
+    }
+
     pub fn create_session(&mut self, def: &SessionDef) -> Result<Outcome, Refusal> {
         if def.id == SessionId(0) || self.sessions.has(&def.id) {
             return Err(Refusal::SessionExists(def.id));
@@ -139,7 +147,7 @@ pub fn session(id: u128, node: &str, checks: &[&str]) -> SessionDef {
 }
 
 /// A node with its presence.
-fn with_node() -> Told {
+pub fn with_node() -> Told {
     let mut told = Told::founded();
     let def = NodeDef {
         name: "n1".into(),
