@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, anyhow};
-use axum::Router;
 
+use crate::etcd::Switch;
 use crate::lifecycle::Life;
 use crate::net;
 use crate::net::http::{Door, HostRules, Limits, ServerTls, UnixDoor, serve};
@@ -58,14 +58,14 @@ impl Listeners {
         self.bound.iter().map(|bound| bound.listener.clone())
     }
 
-    /// Serves the router on every listener until the fronts are told to stop.
-    pub(super) fn serve(self, router: &Router, life: &Life) {
+    /// Serves the fronts on every listener until the fronts are told to stop.
+    pub(super) fn serve(self, fronts: &Switch, life: &Life) {
         if let Some(tls) = self.tls {
             life.tasks.spawn("http tls", tls.follow(life.clone()));
         }
         for Bound { door, loopback, .. } in self.bound {
             let rules = HostRules { loopback, names: self.hosts.clone(), origins: Vec::new() };
-            let serving = serve(door, router.clone(), rules, Limits::default(), life.clone());
+            let serving = serve(door, fronts.clone(), rules, Limits::default(), life.clone());
             life.tasks.spawn("http", serving);
         }
     }

@@ -101,16 +101,18 @@ impl Agent {
             requests: requests.clone(),
             listeners: listeners.clone(),
         };
+        let (keys, rpc) =
+            etcd::fronts(resolved.etcd, cluster.clone(), requests.clone(), fronts.clone());
         let router = consul::router(
             resolved.consul,
             cluster.clone(),
             presence.clone(),
-            requests.clone(),
+            requests,
             fronts.shutdown.clone(),
         )
-        .merge(etcd::router(resolved.etcd, cluster.clone(), requests, fronts.clone()))
+        .merge(keys)
         .merge(web::router(pages));
-        http.serve(&etcd::mindful(router), &fronts);
+        http.serve(&rpc.before(router), &fronts);
         fronts.gates.open(Gate::Listening);
         tracing::info!(node = %cluster.name(), "the agent listens");
         Ok(Agent { core, fronts, presence, listeners })

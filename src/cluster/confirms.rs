@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use crate::lifecycle::Life;
@@ -18,6 +19,11 @@ use super::asks::{Confirmed, Pulse, Unconfirmed};
 
 /// The least time between two messages that nobody is in a hurry for.
 pub(super) const MERGE: Duration = Duration::from_millis(20);
+
+/// How often others are let in before a message goes, at most.
+const TURNS: u8 = 16;
+/// So many turns in a row without anybody new, and it goes.
+const QUIET: u8 = 2;
 
 /// Whether an ask may wait for others to go along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +76,7 @@ async fn gather(mut queue: mpsc::Receiver<Waiting>, route: Route) {
     let mut next = Instant::now();
     while queue.recv_many(&mut batch, limits::CONFIRMS).await > 0 {
         fill(&mut queue, &mut batch, next).await;
+        collect(&mut queue, &mut batch).await;
         next = Instant::now() + MERGE;
         let pulses: Vec<Pulse> = batch.iter().flat_map(|w| w.pulses.iter().copied()).collect();
         let wanted = pulses.len();
@@ -87,6 +94,25 @@ async fn gather(mut queue: mpsc::Receiver<Waiting>, route: Route) {
             };
             // Who asked may have gone.
             let _ = waiting.reply.send(answer);
+        }
+    }
+}
+
+/// Lets whoever was answered last, and whoever is about to ask, come along: a turn of everybody who
+/// can run costs a quiet agent nothing, and spares a busy one most of its messages.
+async fn collect(queue: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
+    let mut quiet = 0;
+    for _ in 0..TURNS {
+        let before = batch.len();
+        yield_now().await;
+        while batch.len() < limits::CONFIRMS
+            && let Ok(waiting) = queue.try_recv()
+        {
+            batch.push(waiting);
+        }
+        quiet = if batch.len() == before { quiet + 1 } else { 0 };
+        if quiet == QUIET {
+            return;
         }
     }
 }

@@ -14,7 +14,6 @@ mod kv;
 mod lease;
 mod lock;
 mod maintenance;
-mod manners;
 mod members;
 mod meters;
 mod past;
@@ -32,7 +31,6 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::any;
 use tokio::sync::Semaphore;
 
@@ -43,8 +41,8 @@ use crate::net::http::Requests;
 
 use event::Events;
 
-pub use manners::mindful;
 pub use meters::meter;
+pub use rpc::{Rpc, Switch};
 
 /// The etcd whose interface this is: clients look at it to learn what they may ask for.
 const SPOKEN: &str = "3.6.0";
@@ -81,22 +79,10 @@ impl Front {
     }
 }
 
-/// Everything below `/v3`, gRPC, and what etcd serves beside it.
-pub fn router(config: Config, cluster: Cluster, requests: Requests, life: Life) -> Router {
+/// Everything below `/v3` and what etcd serves beside it; and gRPC.
+pub fn fronts(config: Config, cluster: Cluster, requests: Requests, life: Life) -> (Router, Rpc) {
     let front = Front::new(config, cluster, requests, life);
-    let services = rpc::Services::new(front.clone());
-    let rpc = Router::new()
-        .route_service("/etcdserverpb.KV/{*call}", services.kv())
-        .route_service("/etcdserverpb.Lease/{*call}", services.lease())
-        .route_service("/etcdserverpb.Watch/{*call}", services.watch())
-        .route_service("/etcdserverpb.Cluster/{*call}", services.cluster())
-        .route_service("/etcdserverpb.Auth/{*call}", services.auth())
-        .route_service("/etcdserverpb.Maintenance/{*call}", services.maintenance())
-        .route_service("/grpc.health.v1.Health/{*call}", services.health())
-        .route_service("/v3lockpb.Lock/{*call}", services.lock())
-        .route_service("/v3electionpb.Election/{*call}", services.election())
-        .layer(from_fn_with_state(front.clone(), side::rpc_only));
-    Router::new()
+    let mut router = Router::new()
         .route("/v3", any(gateway::answer))
         .route("/v3/", any(gateway::answer))
         .route("/v3/{*call}", any(gateway::answer))
@@ -104,7 +90,10 @@ pub fn router(config: Config, cluster: Cluster, requests: Requests, life: Life) 
         .route("/v3beta/{*call}", any(gateway::answer))
         .route("/v2/{*path}", any(side::not_found))
         .route("/version", any(side::version))
-        .route("/health", any(side::health))
-        .merge(rpc)
-        .with_state(front)
+        .route("/health", any(side::health));
+    // What comes there and is not gRPC.
+    for service in rpc::SERVICES {
+        router = router.route(&format!("/{service}/{{*call}}"), any(side::not_found));
+    }
+    (router.with_state(front.clone()), Rpc::new(front))
 }

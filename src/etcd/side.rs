@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::middleware::Next;
 use http::header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::cluster::Consistency;
 
 use super::error::Failure;
-use super::wording::reworded;
 use super::{Front, SPOKEN};
 
 pub async fn version(State(front): State<Arc<Front>>, request: Request<Body>) -> Response<Body> {
@@ -95,20 +93,6 @@ fn nosniff(mut response: Response<Body>) -> Response<Body> {
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     response
-}
-
-/// gRPC is HTTP/2 with a content type of its own; nothing else is at its paths.
-pub async fn rpc_only(
-    State(front): State<Arc<Front>>,
-    request: Request<Body>,
-    next: Next,
-) -> Response<Body> {
-    let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let is_rpc = kind.is_some_and(|kind| kind.starts_with(b"application/grpc"));
-    match is_rpc && request.version() == Version::HTTP_2 {
-        true => reworded(next.run(request).await),
-        false => not_found(State(front)).await,
-    }
 }
 
 fn with(status: StatusCode, kind: &'static str, body: String) -> Response<Body> {

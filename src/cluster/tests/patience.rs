@@ -234,6 +234,31 @@ async fn what_is_asked_while_one_is_under_way_goes_together_with_the_next() {
     assert_eq!(lengths, [0, 10]);
 }
 
+#[tokio::test]
+async fn whoever_is_about_to_ask_is_let_in_before_a_message_goes() {
+    let gate = Arc::new(Notify::new());
+    let (confirms, sent) = gathering(&gate);
+    let clients = (0..10).map(|n| {
+        let confirms = confirms.clone();
+        tokio::spawn(async move {
+            for _ in 0..10 {
+                // None is as quick as the others.
+                for _ in 0..n / 2 {
+                    tokio::task::yield_now().await;
+                }
+                confirms.ask(vec![Pulse::Lease(LeaseId(1))], Haste::Now).await.unwrap();
+            }
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    while !clients.iter().all(tokio::task::JoinHandle::is_finished) {
+        gate.notify_one();
+        tokio::task::yield_now().await;
+    }
+    let lengths: Vec<usize> = sent.lock().unwrap().iter().map(|(len, _)| *len).collect();
+    assert_eq!(lengths, [10; 10]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_can_wait_makes_few_messages_and_goes_along_with_what_cannot() {
     let gate = Arc::new(Notify::new());

@@ -3,6 +3,7 @@
 mod health;
 mod leader;
 mod services;
+mod switch;
 
 use std::sync::Arc;
 
@@ -10,20 +11,14 @@ use futures::stream::{BoxStream, StreamExt as _};
 use tonic::{Code as RpcCode, Request, Response, Status, Streaming};
 
 use crate::access::Call;
-use crate::model::limits;
 
 use super::Front;
 use super::error::{Code, Failure};
 use super::gate::{Visit, credential_of_rpc};
-use super::proto::auth_server::AuthServer;
-use super::proto::cluster_server::ClusterServer;
-use super::proto::election_server::ElectionServer;
-use super::proto::healthpb::health_server::HealthServer;
-use super::proto::kv_server::KvServer;
-use super::proto::lease_server::LeaseServer;
-use super::proto::lock_server::LockServer;
-use super::proto::maintenance_server::MaintenanceServer;
-use super::proto::watch_server::WatchServer;
+
+pub use switch::{Rpc, Switch};
+
+pub(super) use switch::SERVICES;
 
 type Answers<A> = BoxStream<'static, Result<A, Status>>;
 
@@ -35,54 +30,11 @@ fn answers<A: Send + 'static>(answers: BoxStream<'static, Result<A, Failure>>) -
 }
 
 /// All services; tonic has each told apart by its trait.
-#[derive(Clone)]
 pub(super) struct Services {
     front: Arc<Front>,
 }
 
 impl Services {
-    pub(super) fn new(front: Arc<Front>) -> Services {
-        Services { front }
-    }
-
-    // etcd's bound of a message lies above its bound of a request, and so it is answered by the
-    // texts that clients know.
-    pub(super) fn kv(&self) -> KvServer<Services> {
-        KvServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
-    }
-
-    pub(super) fn lease(&self) -> LeaseServer<Services> {
-        LeaseServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
-    }
-
-    pub(super) fn watch(&self) -> WatchServer<Services> {
-        WatchServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
-    }
-
-    pub(super) fn cluster(&self) -> ClusterServer<Services> {
-        ClusterServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
-    }
-
-    pub(super) fn auth(&self) -> AuthServer<Services> {
-        AuthServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
-    }
-
-    pub(super) fn lock(&self) -> LockServer<Services> {
-        LockServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
-    }
-
-    pub(super) fn health(&self) -> HealthServer<Services> {
-        HealthServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
-    }
-
-    pub(super) fn maintenance(&self) -> MaintenanceServer<Services> {
-        MaintenanceServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
-    }
-
-    pub(super) fn election(&self) -> ElectionServer<Services> {
-        ElectionServer::new(self.clone()).max_decoding_message_size(limits::ETCD_MESSAGE)
-    }
-
     /// One message asked, one answered.
     async fn unary<Q, A, F>(
         &self,

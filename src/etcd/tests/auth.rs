@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +12,7 @@ use tokio::time::timeout;
 use tower::ServiceExt as _;
 
 use crate::access::{Call, Right};
+use crate::etcd::Switch;
 use crate::etcd::gateway::PLACES;
 use crate::net::http::ClientName;
 
@@ -40,7 +40,7 @@ impl Answer {
     }
 }
 
-async fn ask(api: &Router, token: &str, path: &str, body: &Value) -> Answer {
+async fn ask(api: &Switch, token: &str, path: &str, body: &Value) -> Answer {
     let mut request = Request::post(format!("/v3/{path}"));
     if !token.is_empty() {
         request = request.header("authorization", token);
@@ -54,18 +54,18 @@ async fn ask(api: &Router, token: &str, path: &str, body: &Value) -> Answer {
 }
 
 /// The status and the first line.
-async fn first(api: &Router, token: &str, path: &str, body: &Value) -> (u16, Value) {
+async fn first(api: &Switch, token: &str, path: &str, body: &Value) -> (u16, Value) {
     let mut answer = ask(api, token, path, body).await;
     (answer.status, answer.line().await)
 }
 
-async fn done(api: &Router, token: &str, path: &str, body: Value) -> Value {
+async fn done(api: &Switch, token: &str, path: &str, body: Value) -> Value {
     let (status, answer) = first(api, token, path, &body).await;
     assert_eq!(status, 200, "{path} {body}: {answer}");
     answer
 }
 
-async fn login(api: &Router, name: &str, password: &str) -> String {
+async fn login(api: &Switch, name: &str, password: &str) -> String {
     let asked = json!({"name": name, "password": password});
     let answer = done(api, "", "auth/authenticate", asked).await;
     answer["token"].as_str().unwrap().to_owned()
@@ -77,7 +77,7 @@ const DENIED: &str = "permission denied";
 
 /// Root, and bob, who may do everything below `app/`. Leases 1 to 3 are bob's; on 9 and 10 are
 /// keys that he may not see.
-async fn house() -> (Router, String, String) {
+async fn house() -> (Switch, String, String) {
     let api = api();
     let app = json!({"permType": "READWRITE", "key": b64("app/"), "range_end": b64("app0")});
     let steps = [
@@ -410,7 +410,7 @@ fn service(call: Call) -> &'static str {
 }
 
 /// The code of a call over gRPC with an empty message; 0: it was let in.
-async fn code(api: &Router, call: Call, token: &str, name: Option<&str>) -> String {
+async fn code(api: &Switch, call: Call, token: &str, name: Option<&str>) -> String {
     let method = match call {
         Call::HashKv => "HashKV".to_owned(),
         call => format!("{call:?}"),

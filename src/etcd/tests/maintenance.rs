@@ -10,7 +10,7 @@ use crate::state::BackupReader;
 use super::{api, send};
 
 /// The answer without its header, of which the revision is left.
-async fn ask(api: &axum::Router, call: &str, body: &str) -> (u16, Value) {
+async fn ask(api: &crate::etcd::Switch, call: &str, body: &str) -> (u16, Value) {
     let (status, body) = send(api, "POST", &format!("/v3/{call}"), body.to_owned()).await;
     let mut answer: Value = serde_json::from_str(&body).expect("JSON");
     if let Some(header) = answer.as_object_mut().and_then(|members| members.remove("header")) {
@@ -19,13 +19,13 @@ async fn ask(api: &axum::Router, call: &str, body: &str) -> (u16, Value) {
     (status, answer)
 }
 
-async fn refused(api: &axum::Router, call: &str, body: &str) -> (u16, u64, String) {
+async fn refused(api: &crate::etcd::Switch, call: &str, body: &str) -> (u16, u64, String) {
     let (status, answer) = ask(api, call, body).await;
     let code = answer["code"].as_u64().unwrap_or_default();
     (status, code, answer["message"].as_str().unwrap_or_default().to_owned())
 }
 
-async fn put(api: &axum::Router, key: &str) -> u16 {
+async fn put(api: &crate::etcd::Switch, key: &str) -> u16 {
     let key = STANDARD.encode(key);
     ask(api, "kv/put", &format!(r#"{{"key":"{key}","value":"eA=="}}"#)).await.0
 }

@@ -4,26 +4,28 @@ mod auth;
 mod maintenance;
 mod turns;
 
-use axum::Router;
 use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use super::Switch;
 use crate::cluster::Cluster;
 use crate::lifecycle::Life;
 use crate::model::NodeName;
 use crate::net::http::Requests;
 use crate::telemetry::Metrics;
 
-fn api() -> Router {
+fn api() -> Switch {
     let cluster = Cluster::solo(NodeName::new("n1").expect("a node name"));
     let requests = Requests::new(&Metrics::default());
-    super::router(super::Config::default(), cluster, requests, Life::default())
+    let life = Life::default();
+    let (router, rpc) = super::fronts(super::Config::default(), cluster, requests, life);
+    rpc.before(router)
 }
 
-async fn send(api: &Router, method: &str, path: &str, body: impl Into<Body>) -> (u16, String) {
+async fn send(api: &Switch, method: &str, path: &str, body: impl Into<Body>) -> (u16, String) {
     let request = Request::builder().method(method).uri(path).body(body.into());
     let response = api.clone().oneshot(request.expect("a request")).await.expect("an answer");
     let status = response.status().as_u16();
@@ -32,7 +34,7 @@ async fn send(api: &Router, method: &str, path: &str, body: impl Into<Body>) -> 
 }
 
 /// The answer without its header, whose revision comes first.
-async fn call(api: &Router, name: &str, body: &str) -> (u16, Value) {
+async fn call(api: &Switch, name: &str, body: &str) -> (u16, Value) {
     let (status, body) = send(api, "POST", &format!("/v3/kv/{name}"), body.to_owned()).await;
     let mut answer: Value = serde_json::from_str(&body).expect("JSON");
     if let Some(header) = answer.as_object_mut().and_then(|members| members.remove("header")) {

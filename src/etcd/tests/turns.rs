@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt as _;
@@ -11,23 +10,25 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
 
+use crate::etcd::Switch;
+
 use super::{api, send};
 
 /// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(10);
 
-async fn ask(api: &Router, call: &str, body: Value) -> (u16, Value) {
+async fn ask(api: &Switch, call: &str, body: Value) -> (u16, Value) {
     let (status, answer) = send(api, "POST", &format!("/v3/{call}"), body.to_string()).await;
     (status, serde_json::from_str(&answer).unwrap())
 }
 
-async fn grant(api: &Router, id: i64) {
+async fn grant(api: &Switch, id: i64) {
     let granted = ask(api, "lease/grant", json!({"ID": id, "TTL": 60})).await;
     assert_eq!(granted.0, 200, "{granted:?}");
 }
 
 /// Asked in the background.
-fn begin(api: &Router, call: &'static str, body: Value) -> JoinHandle<(u16, Value)> {
+fn begin(api: &Switch, call: &'static str, body: Value) -> JoinHandle<(u16, Value)> {
     let api = api.clone();
     tokio::spawn(async move { ask(&api, call, body).await })
 }
@@ -41,7 +42,7 @@ fn b64(text: &str) -> String {
 }
 
 /// Until that key is there, or is not.
-async fn until(api: &Router, key: &str, there: bool) {
+async fn until(api: &Switch, key: &str, there: bool) {
     let range = json!({"key": b64(key), "count_only": true});
     let met = async {
         while (ask(api, "kv/range", range.clone()).await.1["count"] == "1") != there {
