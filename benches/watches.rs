@@ -35,8 +35,8 @@ use proto::{PutRequest, PutResponse, WatchCreateRequest, WatchRequest, WatchResp
 
 /// Each carries one stream, which the watches share.
 const CONNECTIONS: usize = 20;
-/// Who write, in turn: one that waits for its answer does not hold the others up.
-const WRITERS: u32 = 10;
+/// Who write, in turn: so many that one which waits for its answer does not hold the others up.
+const WRITERS: u32 = 50;
 const PREFIX: &str = "watched/";
 const PREFIX_END: &str = "watched0";
 /// Of a value; its first eight bytes say when it was sent.
@@ -59,8 +59,7 @@ impl Times {
     fn note(&mut self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(8);
         let doublings = micros.ilog2() - 3;
-        let step =
-            usize::try_from(doublings * 8).unwrap_or(0) + ((micros >> doublings) % 8) as usize;
+        let step = (u64::from(doublings) * 8 + (micros >> doublings) % 8) as usize;
         self.counts.resize(self.counts.len().max(step + 1), 0);
         self.counts[step] += 1;
     }
@@ -163,7 +162,7 @@ async fn write(plan: &Arc<Plan>) -> anyhow::Result<Times> {
     Ok(all)
 }
 
-/// Every tenth of the writes.
+/// One writer's part of the writes.
 async fn write_some(
     plan: Arc<Plan>,
     mut connection: Connection,
