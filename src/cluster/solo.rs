@@ -66,10 +66,10 @@ impl Cluster {
 
     /// The same, founded with that authority.
     pub fn solo_trusting(name: NodeName, trust: Trust) -> Cluster {
-        let (writer, replica) = replica::new(Part::Server);
+        let (cluster, writer) = Cluster::blank(name.clone());
         let solo = Solo { writer: Mutex::new(writer) };
         let founder = Admission {
-            name: name.clone(),
+            name,
             nonce: 1,
             role: Role::Server,
             peer_addr: ([127, 0, 0, 1], 8300).into(),
@@ -80,10 +80,20 @@ impl Cluster {
         };
         let settings = Settings::default();
         solo.propose(Command::Found(Founding { cluster: 1, lineage: 1, settings, founder, trust }));
+        cluster.threshold.open(Door::Solo(Arc::new(solo)));
+        cluster
+    }
+
+    /// An agent that no cluster has let in yet.
+    pub fn outside(name: NodeName) -> Cluster {
+        Cluster::blank(name).0
+    }
+
+    fn blank(name: NodeName) -> (Cluster, Writer) {
+        let (writer, replica) = replica::new(Part::Server);
         let config = Config::new(name.clone(), None);
-        let threshold = Threshold::new(&config, &Metrics::default());
-        threshold.open(Door::Solo(Arc::new(solo)));
+        let threshold = Arc::new(Threshold::new(&config, &Metrics::default()));
         let logins = Arc::new(Logins::new(None));
-        Cluster { name, replica, threshold: Arc::new(threshold), badge: None, logins }
+        (Cluster { name, replica, threshold, badge: None, logins }, writer)
     }
 }

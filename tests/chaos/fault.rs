@@ -77,10 +77,18 @@ pub const SHORT: [Fault; 8] = [
     NewAddresses,
 ];
 
-/// Those of a short round of clients that hold streams open: the ones that break streams, and the
-/// ones that make leaders of whom two believe that they lead.
-pub const STREAMS: [Fault; 7] =
-    [KillLeader, KillEdge, KillAll, PauseLeader, PauseFollower, IsolateLeader, MuteLeader];
+/// Those of a short round of clients that hold streams open: the ones that break streams, the ones
+/// that make leaders of whom two believe that they lead, and a server that begins with nothing.
+pub const STREAMS: [Fault; 8] = [
+    KillLeader,
+    KillEdge,
+    KillAll,
+    PauseLeader,
+    PauseFollower,
+    IsolateLeader,
+    MuteLeader,
+    WipedDisk,
+];
 
 /// A shuffled deck of faults, dealt again and again, and the dice for what a fault leaves open.
 pub struct Dealer {

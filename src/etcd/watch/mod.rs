@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::access::Need;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Consistency};
 use crate::lifecycle::Backoff;
 use crate::lifecycle::chance::Dice;
 use crate::model::limits;
@@ -191,7 +191,9 @@ impl Line {
 
     /// Watches before it looks at the state: no revision lies between the two.
     async fn create(&mut self, request: &WatchCreateRequest) -> Result<(), End> {
-        let state = self.visit.front.cluster.snapshot();
+        // An agent without the cluster's state cannot tell what of the past is gone.
+        let state = self.visit.front.cluster.read(Consistency::Local).await;
+        let state = state.map_err(|error| End::Failed(error.into()))?;
         let range = Watcher::range_of(request);
         let allowed = state.judge(&self.visit.asker.caller, Need::Read(&range));
         self.serial += 1;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::cluster::Asker;
 use crate::cluster::Cluster;
-use crate::etcd::error::Failure;
+use crate::etcd::error::{Code, Failure};
 use crate::etcd::event::{Event, Events};
 use crate::etcd::gate::Visit;
 use crate::etcd::proto::watch_request::RequestUnion;
@@ -34,7 +34,10 @@ struct Client {
 
 impl Client {
     fn connect() -> Client {
-        let cluster = Cluster::solo(NodeName::new("n1").unwrap());
+        Client::of(Cluster::solo(NodeName::new("n1").unwrap()))
+    }
+
+    fn of(cluster: Cluster) -> Client {
         let (config, requests) = (Config::default(), Requests::new(&Metrics::default()));
         let life = Life::default();
         let shutdown = life.shutdown.clone();
@@ -127,6 +130,16 @@ async fn what_happens_is_told_once_in_order_and_whole() {
     assert_eq!(told(&txn), [of("a2", 4, "y"), of("a1", 4, "z")]);
     assert_eq!(told(&client.next().await), [("a1".to_owned(), 5, None)]);
     client.quiet();
+}
+
+/// It would begin before the cluster's state comes, and take that for the end of its past.
+#[tokio::test]
+async fn no_watch_begins_with_an_agent_that_has_yet_to_be_let_in() {
+    let mut client = Client::of(Cluster::outside(NodeName::new("n1").unwrap()));
+    client.create("a", from(7));
+    let refused = client.answers.next().await.unwrap().unwrap_err();
+    assert_eq!(refused, Failure::new(Code::Unavailable, "etcdserver: no leader"));
+    assert!(client.answers.next().await.is_none());
 }
 
 #[tokio::test]
