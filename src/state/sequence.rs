@@ -126,6 +126,11 @@ impl SequenceOp {
         matches!(self, SequenceOp::Key(_, op) if !op.is_read())
     }
 
+    /// It lets a key go.
+    pub(super) fn releases(&self) -> bool {
+        matches!(self, SequenceOp::Key(_, KeyOp::Unlock(..)))
+    }
+
     /// It may make the key space larger.
     pub(super) fn grows(&self) -> bool {
         matches!(self, SequenceOp::Key(_, KeyOp::Set(_) | KeyOp::Cas(..) | KeyOp::Lock(..)))

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use super::world::{Agent, World, until};
 use crate::cluster::{Alive, Beat, Consistency, RoleWish};
 use crate::lifecycle::Gate;
-use crate::model::{Health, Role, Source};
-use crate::state::{CatalogOp, Command, NodeDef, Outcome, PRESENT, presence_check};
+use crate::model::{Health, Role, SessionId, Source};
+use crate::state::{
+    Behavior, CatalogOp, Command, KvCommand, NodeDef, Outcome, PRESENT, SessionDef, presence_check,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_follows_writes_through_and_survives_its_upstream() {
@@ -82,6 +84,53 @@ async fn an_agent_that_goes_silent_is_missed_after_its_ttl() {
     let after = beaten.elapsed();
     assert!(after >= ttl, "never early: {after:?}");
     assert!(after < ttl + Duration::from_secs(2), "nor late: {after:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_is_made_renewed_and_ended_from_an_edge() {
+    let world = World::new();
+    let server = Agent::start(world.server("s1", &[])).await;
+    let edge = Agent::start(world.edge("e1", &[server.addr()])).await;
+    edge.synced().await;
+    let node = CatalogOp::PutNode(NodeDef {
+        name: "n".into(),
+        agent: None,
+        uuid: String::new(),
+        address: "127.0.0.1".into(),
+        tagged_addresses: Default::default(),
+        meta: Default::default(),
+        presence_ttl: Duration::ZERO,
+    });
+    let (id, ttl) = (SessionId(7), Duration::from_secs(10));
+    let session = SessionDef {
+        id,
+        name: String::new(),
+        node: "n".into(),
+        behavior: Behavior::Release,
+        ttl: Some(ttl),
+        ttl_text: "10s".to_owned(),
+        lock_delay: 0,
+        node_checks: Vec::new(),
+        service_checks: None,
+        checks: Vec::new(),
+    };
+    let propose = async |command| edge.cluster.propose(command).await;
+    assert_eq!(propose(Command::Catalog(vec![node])).await, Ok(Outcome::Done));
+    assert_eq!(edge.cluster.keep_alive(Beat::Session(id)).await, Ok(Alive::Gone));
+    assert_eq!(propose(Command::SessionCreate(session)).await, Ok(Outcome::Done));
+    assert_eq!(edge.cluster.keep_alive(Beat::Session(id)).await, Ok(Alive::For(ttl * 2)));
+    let (key, value) = (bytes::Bytes::from("k"), bytes::Bytes::from("v"));
+    let acquire = KvCommand::Acquire { key, value, flags: 0, session: id };
+    assert_eq!(propose(Command::Kv(acquire)).await, Ok(Outcome::Kv(true)));
+    let holder = |agent: &Agent| agent.cluster.snapshot().key(b"k").and_then(|row| row.holder());
+    assert_eq!((holder(&edge), holder(&server)), (Some(id), Some(id)));
+    assert_eq!(propose(Command::SessionDestroy(id)).await, Ok(Outcome::Done));
+    assert_eq!((holder(&edge), edge.cluster.snapshot().sessions().count()), (None, 0));
+    // What only the leader decides is no edge's to say.
+    let expire = Command::SessionExpire { ids: vec![id], term: 1 };
+    assert!(propose(expire).await.is_err());
+    edge.stop().await;
     server.stop().await;
 }
 

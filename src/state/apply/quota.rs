@@ -67,10 +67,25 @@ fn puts(txn: &Txn) -> bool {
     })
 }
 
+/// Whether it lets a key go, and puts a value at that: where there is no room it may make none
+/// less, for others wait for the key.
+fn releases(command: &Command) -> bool {
+    match command {
+        Command::Kv(KvCommand::Release { .. }) => true,
+        Command::Sequence(ops) => ops.iter().any(SequenceOp::releases),
+        _ => false,
+    }
+}
+
 /// Whether what was decided fits.
 pub(super) fn fits(draft: &Draft<'_>, command: &Command) -> Result<(), Refusal> {
     let (state, quota) = (draft.base(), settings(draft).quota);
-    if !grows(command) || state.live_size() + added(draft) <= quota || live_after(draft) <= quota {
+    let most = match (grows(command), releases(command)) {
+        (true, _) => quota,
+        (false, true) => quota.max(state.live_size()),
+        (false, false) => return Ok(()),
+    };
+    if state.live_size() + added(draft) <= quota || live_after(draft) <= most {
         return Ok(());
     }
     Err(Refusal::NoSpace)

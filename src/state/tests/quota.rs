@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::model::{LeaseId, NodeId, Stamp, limits};
+use crate::model::{LeaseId, NodeId, SessionId, Stamp, limits};
 use crate::state::{
-    Alarm, AlarmKind, Command, DeleteRange, KeyRange, KvCommand, Outcome, Part, Put, Refusal,
-    State, Txn, TxnOp,
+    Alarm, AlarmKind, CatalogOp, Command, DeleteRange, KeyRange, KvCommand, NodeDef, Outcome, Part,
+    Put, Refusal, SessionDef, Settings, State, Txn, TxnOp,
 };
 
 use super::Told;
@@ -329,4 +329,78 @@ proptest! {
         prop_assert_eq!(raised(&again), raised(&told.state));
         prop_assert_eq!(&again.history, &told.state.history);
     }
+}
+
+#[test]
+fn sessions_and_delays_weigh_and_their_end_gives_room_again() {
+    let mut told = with_quota(limits::QUOTA);
+    let node = CatalogOp::PutNode(NodeDef {
+        name: "n".into(),
+        agent: None,
+        uuid: String::new(),
+        address: "10.0.0.1".into(),
+        tagged_addresses: Default::default(),
+        meta: Default::default(),
+        presence_ttl: Duration::ZERO,
+    });
+    told.tell(Stamp(0), Command::Catalog(vec![node]));
+    let session = SessionDef {
+        name: "x".repeat(1_000),
+        lock_delay: 1_000_000_000,
+        ..super::sessions::session(1, "n", &[])
+    };
+    let empty = told.state.live_size();
+    told.tell(Stamp(0), Command::SessionCreate(session.clone()));
+    assert!(told.state.live_size() > empty + 1_000);
+    let (key, value) = (Bytes::from("held"), Bytes::from("v"));
+    let acquire = KvCommand::Acquire { key: key.clone(), value, flags: 0, session: SessionId(1) };
+    told.tell(Stamp(0), Command::Kv(acquire.clone()));
+    told.tell(Stamp(0), Command::Kv(KvCommand::Delete { key, cas: None }));
+    told.tell(Stamp(0), Command::Kv(acquire));
+    told.tell(Stamp(0), Command::SessionDestroy(SessionId(1)));
+    told.tell(Stamp(0), delete("held"));
+    assert!(told.state.live_size() > empty, "the delay is still there");
+    let delays: Vec<_> =
+        told.state.lock_delays().map(|(key, delay)| (key.clone(), delay.index)).collect();
+    told.tell(Stamp(0), Command::LockDelayEnd { delays, term: 1 });
+    assert_eq!(told.state.live_size(), empty);
+    let tight = Settings { quota: empty + 500, ..told.state.identity().settings.clone() };
+    told.tell(Stamp(0), Command::Settings(tight));
+    assert_eq!(told.tell(Stamp(0), Command::SessionCreate(session)), NO_SPACE);
+    assert_eq!(told.state.sessions().count(), 0);
+}
+
+#[test]
+fn a_key_is_let_go_without_room_but_not_for_a_larger_value() {
+    let mut told = with_quota(10_000);
+    for n in 0..17 {
+        told.tell(Stamp(0), put(&format!("k{n:02}"), 369));
+    }
+    let node = CatalogOp::PutNode(NodeDef {
+        name: "n".into(),
+        agent: None,
+        uuid: String::new(),
+        address: "10.0.0.1".into(),
+        tagged_addresses: Default::default(),
+        meta: Default::default(),
+        presence_ttl: Duration::ZERO,
+    });
+    told.tell(Stamp(0), Command::Catalog(vec![node]));
+    let session = super::sessions::session(1, "n", &[]);
+    assert_eq!(told.tell(Stamp(0), Command::SessionCreate(session)), Outcome::Done);
+    let hold = |value: usize, takes: bool| {
+        let (key, value) = (Bytes::from("held"), Bytes::from(vec![b'x'; value]));
+        let session = SessionId(1);
+        Command::Kv(match takes {
+            true => KvCommand::Acquire { key, value, flags: 0, session },
+            false => KvCommand::Release { key, value, flags: 0, session },
+        })
+    };
+    assert_eq!(told.tell(Stamp(0), hold(1, true)), Outcome::Kv(true));
+    assert_eq!(told.tell(Stamp(0), put("more", 1_000_000)), NO_SPACE);
+    assert!(told.state.has_alarm(AlarmKind::NoSpace));
+    assert_eq!(told.tell(Stamp(0), hold(1, true)), NO_SPACE, "nothing is taken meanwhile");
+    assert_eq!(told.tell(Stamp(0), hold(1_000_000, false)), NO_SPACE);
+    assert_eq!(told.tell(Stamp(0), hold(1, false)), Outcome::Kv(true));
+    assert_eq!(told.state.key(b"held").unwrap().holder(), None);
 }
