@@ -1,4 +1,5 @@
-//! Leases that are kept alive for a while, mostly through one agent, and then left to end.
+//! Leases and sessions that are kept alive for a while, mostly through one agent, and then left to
+//! end.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -7,8 +8,8 @@ use std::time::Duration;
 use rand::RngExt;
 use remora::cluster::{Alive, Beat};
 use remora::lifecycle::chance::Dice;
-use remora::model::LeaseId;
-use remora::state::{Command, Outcome};
+use remora::model::{LeaseId, SessionId};
+use remora::state::{Behavior, CatalogOp, Command, NodeDef, Outcome, SessionDef, Settings, State};
 
 use super::clock::{Now, micros};
 use super::history::{Lease, Micros};
@@ -30,8 +31,66 @@ enum Told {
 
 type Desk = Arc<Mutex<Vec<(i64, Micros, Told)>>>;
 
+/// What is kept alive: one is the other's twin, but for who may make it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thing {
+    Lease(LeaseId),
+    Session(SessionId),
+}
+
+/// The node that sessions live by: no agent runs it, so nothing else ends them.
+const NODE: &str = "s";
+
+impl Thing {
+    fn is_in(self, state: &State) -> bool {
+        match self {
+            Thing::Lease(id) => state.lease(id).is_some(),
+            Thing::Session(id) => state.session(id).is_some(),
+        }
+    }
+
+    fn beat(self) -> Beat {
+        match self {
+            Thing::Lease(id) => Beat::Lease(id),
+            Thing::Session(id) => Beat::Session(id),
+        }
+    }
+
+    /// What is to live for so long is made by these, one after the other.
+    fn made(self, lives: Duration) -> Vec<Command> {
+        match self {
+            Thing::Lease(id) => vec![Command::LeaseGrant { id, ttl: lives }],
+            Thing::Session(id) => {
+                let node = CatalogOp::PutNode(NodeDef {
+                    name: NODE.into(),
+                    agent: None,
+                    uuid: String::new(),
+                    address: "10.0.0.1".into(),
+                    tagged_addresses: Default::default(),
+                    meta: Default::default(),
+                    presence_ttl: Duration::ZERO,
+                });
+                let session = SessionDef {
+                    id,
+                    name: String::new(),
+                    node: NODE.into(),
+                    behavior: Behavior::Release,
+                    ttl: Some(lives / Settings::default().session_factor),
+                    ttl_text: String::new(),
+                    lock_delay: 0,
+                    node_checks: Vec::new(),
+                    service_checks: None,
+                    checks: Vec::new(),
+                };
+                vec![Command::Catalog(vec![node]), Command::SessionCreate(session)]
+            }
+        }
+    }
+}
+
 struct Keeper {
     id: i64,
+    thing: Thing,
     lease: Lease,
     granted: bool,
     /// Keep-alives still to be sent.
@@ -80,9 +139,15 @@ impl Leases {
     fn begin(&mut self, now: Now) {
         self.next += 1;
         let ttl = Dice.random_range(TTLS);
-        let lease = Lease { name: format!("l{}", self.next), ttl: ttl * 1000, ..Lease::default() };
+        let (name, thing) = match self.next % 2 {
+            0 => ("s", Thing::Session(SessionId(u128::from(self.next.unsigned_abs())))),
+            _ => ("l", Thing::Lease(LeaseId(self.next))),
+        };
+        let name = format!("{name}{}", self.next);
+        let lease = Lease { name, ttl: ttl * 1000, ..Lease::default() };
         self.keepers.push(Keeper {
             id: self.next,
+            thing,
             lease,
             granted: false,
             left: Dice.random_range(0..20),
@@ -130,7 +195,7 @@ impl Leases {
         for keeper in self.keepers.iter_mut().filter(|keeper| !keeper.ended) {
             for host in hosts {
                 let Some(cluster) = host.cluster() else { continue };
-                let there = cluster.snapshot().lease(LeaseId(keeper.id)).is_some();
+                let there = keeper.thing.is_in(&cluster.snapshot());
                 if there {
                     keeper.shown.insert(host.index);
                 } else if keeper.shown.contains(&host.index) {
@@ -187,21 +252,24 @@ impl Keeper {
         self.next = now + Duration::from_micros(self.lease.ttl / 3).mul_f64(thirds);
         self.busy = Some(host);
         let (id, called, desk) = (self.id, micros(), desk.clone());
-        let lease = LeaseId(id);
+        let thing = self.thing;
         if !self.granted {
-            let ttl = Duration::from_micros(self.lease.ttl);
+            let commands = thing.made(Duration::from_micros(self.lease.ttl));
             hosts[host].spawn(async move {
-                let told = match cluster.propose(Command::LeaseGrant { id: lease, ttl }).await {
-                    Ok(Outcome::Refused(_)) | Err(_) => Told::Refused,
-                    Ok(_) => Told::Granted,
-                };
+                let mut told = Told::Granted;
+                for command in commands {
+                    if matches!(cluster.propose(command).await, Ok(Outcome::Refused(_)) | Err(_)) {
+                        told = Told::Refused;
+                        break;
+                    }
+                }
                 desk.lock().unwrap().push((id, called, told));
             });
             return;
         }
         self.left -= 1;
         hosts[host].spawn(async move {
-            let told = match cluster.keep_alive(Beat::Lease(lease)).await {
+            let told = match cluster.keep_alive(thing.beat()).await {
                 Ok(Alive::For(_)) => Told::Alive,
                 Ok(Alive::Gone) => Told::Gone,
                 Err(_) => Told::Nothing,
