@@ -18,11 +18,13 @@ use super::follow::{self, Condition};
 use super::porter::Porter;
 use super::relay::Relay;
 use super::server::Server;
+use super::survey::{Surveys, surveyor};
 
 pub(super) struct Desk {
     /// Who this agent is while it is nobody yet.
     introduction: Mutex<Introduction>,
     pub place: OnceLock<Place>,
+    surveys: Surveys,
 }
 
 /// What this agent has become, of what others have dealings with.
@@ -51,8 +53,8 @@ impl Place {
 type Answer = BoxFuture<'static, Result<Bytes, Refused>>;
 
 impl Desk {
-    pub fn new(introduction: Introduction) -> Desk {
-        Desk { introduction: Mutex::new(introduction), place: OnceLock::new() }
+    pub fn new(introduction: Introduction, surveys: Surveys) -> Desk {
+        Desk { introduction: Mutex::new(introduction), place: OnceLock::new(), surveys }
     }
 
     pub fn introduction(&self) -> Introduction {
@@ -123,5 +125,6 @@ pub(super) fn services(
         asks(Purpose::Door),
         asks(Purpose::Entrance),
         (Purpose::Follow, Service::Stream(follow::feeder(replica.clone(), followers, condition))),
+        (Purpose::Survey, Service::Stream(surveyor(desk.clone(), desk.surveys.clone()))),
     ])
 }

@@ -1,10 +1,12 @@
 //! The door of an agent without a log: everything goes through the agent that it follows.
 
 use std::future::pending;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use rand::seq::SliceRandom;
 use tokio::sync::watch;
@@ -13,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::access::Caller;
 use crate::lifecycle::{Backoff, Level, Life, chance};
 use crate::model::{NodeId, Role, limits};
-use crate::net::peer::{Links, Purpose};
+use crate::net::peer::{Links, Purpose, Pushed};
 use crate::replica::{Replica, Topic};
 use crate::state::{Admission, Command, PastAnswer, PastQuery, State};
 
@@ -123,6 +125,12 @@ impl Edge {
             answer = answer => asks::decode(&answer.ok()?).ok(),
             () = self.left(addr) => None,
         }
+    }
+
+    /// Asks whoever is followed for a stream; none while that is nobody.
+    pub async fn open_upstream(&self, purpose: Purpose, ask: Bytes) -> Option<io::Result<Pushed>> {
+        let addr = self.upstream_addr()?;
+        Some(self.links.open_stream(addr, purpose, ask).await)
     }
 
     /// Returns once the agent at `addr` is not followed any more.

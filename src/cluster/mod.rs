@@ -44,6 +44,7 @@ mod service;
 mod solo;
 mod standing;
 mod start;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod threshold;
@@ -60,6 +61,7 @@ use crate::state::{Command, Outcome, PastAnswer, PastQuery, State};
 use asks::Pulse;
 use badge::Badge;
 use logins::Logins;
+use survey::Surveys;
 use threshold::Threshold;
 
 pub use config::{Clock, Config, Pace, RoleWish, Seams};
@@ -71,6 +73,7 @@ pub use recovery::Survivor;
 pub use restoring::{RestoreError, Restored, Restoring};
 pub use standing::{RaftRole, Seat, Standing};
 pub use start::start;
+pub use survey::{Backup, SurveyError};
 
 /// This module's line on the board.
 const SUBJECT: &str = "cluster";
@@ -113,6 +116,7 @@ pub struct Cluster {
     /// None in tests of what stands above.
     badge: Option<Arc<Badge>>,
     logins: Arc<Logins>,
+    surveys: Surveys,
 }
 
 /// By which way this agent reaches the leader.

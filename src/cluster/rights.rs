@@ -43,7 +43,7 @@ pub(super) fn may_open(caller: Kind, purpose: Purpose) -> bool {
     match purpose {
         Purpose::Raft | Purpose::Snapshot => caller == Kind::Server,
         Purpose::Door => caller.is_member(),
-        Purpose::Follow => matches!(caller, Kind::Edge | Kind::Relay),
+        Purpose::Follow | Purpose::Survey => matches!(caller, Kind::Edge | Kind::Relay),
         Purpose::Entrance => true,
     }
 }
@@ -53,7 +53,9 @@ pub(super) fn may_serve(callee: Kind, purpose: Purpose) -> bool {
     match purpose {
         Purpose::Raft | Purpose::Snapshot => callee == Kind::Server,
         // A follower's followers go through it, and are fed by it.
-        Purpose::Door | Purpose::Follow => matches!(callee, Kind::Server | Kind::Relay),
+        Purpose::Door | Purpose::Follow | Purpose::Survey => {
+            matches!(callee, Kind::Server | Kind::Relay)
+        }
         // A relay lets nobody in, but says where the servers are.
         Purpose::Entrance => matches!(callee, Kind::Server | Kind::Relay | Kind::Candidate),
     }
@@ -148,7 +150,8 @@ fn right(command: &Command) -> Right {
         | Command::LeaseRevoke(_)
         | Command::SessionCreate(_)
         | Command::SessionDestroy(_)
-        | Command::Account(_) => Right::Somebody,
+        | Command::Account(_)
+        | Command::Alarm { .. } => Right::Somebody,
         // Decided by what is inside.
         Command::For(_) => Right::Leader,
         Command::Contact { id, .. } => Right::Oneself(*id),
@@ -160,8 +163,7 @@ fn right(command: &Command) -> Right {
         | Command::TokenRetire(_)
         | Command::Stage { .. }
         | Command::Unstage(_)
-        | Command::Restore { .. }
-        | Command::Alarm { .. } => Right::Servers,
+        | Command::Restore { .. } => Right::Servers,
         Command::Found(_)
         | Command::LeaseExpire { .. }
         | Command::SessionExpire { .. }

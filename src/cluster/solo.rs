@@ -10,6 +10,7 @@ use crate::telemetry::Metrics;
 
 use super::asks::Pulse;
 use super::logins::Logins;
+use super::survey::Surveys;
 use super::threshold::Threshold;
 use super::{Alive, Cluster, Config, Door, RaftRole, Standing};
 
@@ -94,6 +95,7 @@ impl Cluster {
         let config = Config::new(name.clone(), None);
         let threshold = Arc::new(Threshold::new(&config, &Metrics::default()));
         let logins = Arc::new(Logins::new(None));
-        (Cluster { name, replica, threshold, badge: None, logins }, writer)
+        let surveys = Surveys::default();
+        (Cluster { name, replica, threshold, badge: None, logins, surveys }, writer)
     }
 }

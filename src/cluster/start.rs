@@ -34,6 +34,7 @@ use super::renewal::Renewal;
 use super::roster::Roster;
 use super::server::{Parts, Server};
 use super::service::ServerDuties;
+use super::survey::Surveys;
 use super::{Cluster, ClusterError, Door, SUBJECT, Threshold};
 
 /// Takes the agent's place in its cluster. Returns at once where others have to be asked first:
@@ -48,12 +49,14 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
     let guard = Guard::new(badge.clone());
     let links = Links::new(&life.tasks, &closing, config.seams.fabric.clone(), &guard);
     let logins = Arc::new(Logins::new(Some(badge.clone())));
+    let surveys = Surveys::default();
     let cluster = Cluster {
         name: config.name.clone(),
         replica: replica.clone(),
         threshold: threshold.clone(),
         badge: Some(badge.clone()),
         logins: logins.clone(),
+        surveys: surveys.clone(),
     };
     let renewal = Renewal {
         badge: badge.clone(),
@@ -63,19 +66,20 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
         life: life.clone(),
     };
     let advertise = config.advertise;
+    let introduction = Introduction {
+        run: chance::random(),
+        cluster: 0,
+        id: NodeId(0),
+        addr: advertise,
+        wants_servers: false,
+        others: Vec::new(),
+        candidate: None,
+    };
     let mut arrival = Arrival {
         links,
         guard,
         badge,
-        desk: Arc::new(Desk::new(Introduction {
-            run: chance::random(),
-            cluster: 0,
-            id: NodeId(0),
-            addr: advertise,
-            wants_servers: false,
-            others: Vec::new(),
-            candidate: None,
-        })),
+        desk: Arc::new(Desk::new(introduction, surveys)),
         config,
         life,
         metrics: metrics.clone(),

@@ -10,7 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::access::{AccountError, Denied};
-use crate::cluster::{LoginError, ProposeError, ReadError};
+use crate::cluster::{LoginError, ProposeError, ReadError, SurveyError};
 use crate::state::{RangeError, Refusal};
 
 /// gRPC's status codes, as far as etcd uses them here.
@@ -145,6 +145,18 @@ impl From<ReadError> for Failure {
                 ReadError::Stopped(_) => "etcdserver: server stopped",
             },
         )
+    }
+}
+
+impl From<SurveyError> for Failure {
+    fn from(error: SurveyError) -> Failure {
+        match error {
+            SurveyError::Read(error) => error.into(),
+            SurveyError::Refused(refusal) => refusal.into(),
+            SurveyError::Broken(why) => {
+                Failure::new(Code::Unavailable, format!("etcdserver: it broke off: {why}"))
+            }
+        }
     }
 }
 

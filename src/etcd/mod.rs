@@ -32,7 +32,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::any;
-use tokio::sync::Semaphore;
 
 use crate::cluster::Cluster;
 use crate::lifecycle::Life;
@@ -68,14 +67,11 @@ struct Front {
     requests: Requests,
     life: Life,
     events: Events,
-    /// Who reads all of a state.
-    scans: Arc<Semaphore>,
 }
 
 impl Front {
     fn new(config: Config, cluster: Cluster, requests: Requests, life: Life) -> Arc<Front> {
-        let scans = Arc::new(Semaphore::new(limits::SCANS));
-        Arc::new(Front { config, cluster, requests, life, events: Events::default(), scans })
+        Arc::new(Front { config, cluster, requests, life, events: Events::default() })
     }
 }
 

@@ -28,6 +28,14 @@ pub const QUOTA: u64 = 2 * 1024 * 1024 * 1024;
 pub const QUOTA_RANGE: (u64, u64) = (1024 * 1024, 3 * 1024 * 1024 * 1024);
 /// Checksums and snapshots that one agent makes for etcd's clients at a time.
 pub const SCANS: usize = 2;
+/// How long a server may take to begin one for another agent; others may be before it.
+pub const SURVEY: Duration = Duration::from_secs(60);
+/// How long it may take to get as far in the log as who asks for one.
+pub const SURVEY_CATCH_UP: Duration = Duration::from_secs(1);
+/// A piece of a backup on its way to a client (etcd's).
+pub const BACKUP_CHUNK: usize = 32 * 1024;
+/// How long the next piece may take on its way from a server.
+pub const BACKUP_PAUSE: Duration = Duration::from_secs(10);
 /// Alarms that may be raised at a time.
 pub const ALARMS: usize = 1024;
 /// A lease lives for at least this long, so that a change of leader does not outlast it (etcd's).

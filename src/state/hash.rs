@@ -1,5 +1,7 @@
 //! A checksum of the key space at one revision, for operators to compare members with.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Revision;
 
 use super::State;
@@ -7,7 +9,7 @@ use super::keys::{KeyRange, RangeError};
 use super::rows::KeyRow;
 
 /// What the keys were at a revision, as a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyHash {
     pub hash: u32,
     pub revision: Revision,

@@ -217,17 +217,40 @@ fn three_servers_agree_and_members_change() {
 }
 
 #[test]
-fn an_edge_tells_of_itself_and_sends_operators_to_a_server() {
+fn an_edge_tells_of_itself_and_has_a_server_do_the_rest() {
     let server = Agent::start(AgentSpec::server("server"));
     let edge = Agent::start(AgentSpec::edge("edge", vec![server.spec.place.peer()]));
     let (ours, theirs) = (status(&edge), status(&server));
     assert_ne!(ours["header"]["member_id"], theirs["header"]["member_id"]);
     assert_eq!(ours["leader"], theirs["header"]["member_id"]);
     assert_eq!(ours["raftTerm"], theirs["raftTerm"]);
-    for args in [&["endpoint", "hashkv"][..], &["snapshot", "save", "/dev/null"]] {
-        let said = refused(&edge, args);
-        assert!(said.contains("server"), "{said}");
-    }
+    told(&server, &["put", "key", "value"]);
+    eventually("the edge has heard of it", SOON, || {
+        let got = told(&edge, &["get", "key", "--consistency=s"]);
+        if got.contains("value") { Ok(()) } else { Err(got) }
+    });
+    let hash = |agent: &Agent| {
+        let said = told(agent, &["endpoint", "hashkv"]);
+        said.rsplit_once(", ").unwrap().1.to_owned()
+    };
+    assert_eq!(hash(&edge), hash(&server));
+
+    let file = edge.path("etcd.snap");
+    let file = file.to_str().unwrap();
+    let said = told(&edge, &["snapshot", "save", file]);
+    assert!(said.contains("Snapshot saved"), "{said}");
+    let mut inspect = Command::new(env!("CARGO_BIN_EXE_remora"));
+    assert!(inspect.args(["snapshot", "inspect", file]).output().unwrap().status.success());
+
+    let raise = r#"{"action":"ACTIVATE","memberID":"7","alarm":"CORRUPT"}"#;
+    assert_eq!(edge.client().post("/v3/maintenance/alarm", raise).unwrap().status, 200);
+    let raised = "memberID:7 alarm:CORRUPT \n";
+    assert_eq!(told(&server, &["alarm", "list"]), raised);
+    assert!(refused(&server, &["put", "key", "other"]).contains("corrupt cluster"));
+    assert_eq!(told(&edge, &["alarm", "disarm"]), raised);
+    assert_eq!(told(&server, &["alarm", "list"]), "");
+    let remove = refused(&edge, &["member", "remove", "1"]);
+    assert!(remove.contains("this agent is none: ask server"), "{remove}");
 }
 
 #[test]

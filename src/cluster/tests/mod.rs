@@ -21,5 +21,6 @@ mod promotion;
 mod relays;
 mod removal;
 mod rights;
+mod survey;
 mod trust;
 mod world;

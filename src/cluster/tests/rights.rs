@@ -71,10 +71,10 @@ fn commands() -> [(&'static str, Vec<Command>); 5] {
         Command::LeaseGrant { id: LeaseId(1), ttl: Duration::from_secs(1) },
         Command::LeaseRevoke(LeaseId(1)),
         Command::Account(AccountCommand::Enable),
+        Command::Alarm { alarm: Alarm { kind: AlarmKind::Corrupt, member: ME }, on: true },
     ];
     let agents = vec![Command::Catalog(Vec::new())];
     let def = TokenDef { id: TokenId(1), role: Role::Edge, public: Bytes::new() };
-    let alarm = Alarm { kind: AlarmKind::Corrupt, member: ME };
     let operators = vec![
         Command::Admit(admission()),
         Command::Retire(ME),
@@ -85,7 +85,6 @@ fn commands() -> [(&'static str, Vec<Command>); 5] {
         Command::Stage { id: 1, offset: 0, bytes: Bytes::new() },
         Command::Unstage(1),
         Command::Restore { id: 1, lineage: 1 },
-        Command::Alarm { alarm, on: true },
     ];
     let leader = vec![
         Command::Found(Founding {

@@ -3,15 +3,10 @@
 mod downgrade;
 mod snapshot;
 
-use std::sync::Arc;
-
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::access::Need;
 use crate::cluster::{Consistency, Operation, OperatorError, RaftRole, Standing};
-use crate::lifecycle::aside;
 use crate::model::NodeId;
-use crate::state::{Alarm, AlarmKind, Command, Outcome, Part, RangeError, State};
+use crate::state::{Alarm, AlarmKind, Command, Outcome, Part, State};
 
 use super::error::{Code, Failure};
 use super::gate::Visit;
@@ -64,7 +59,6 @@ pub(super) async fn alarm(visit: Visit, request: AlarmRequest) -> Result<AlarmRe
         }
     };
     visit.may(&front.cluster.snapshot(), Need::Root)?;
-    front.cluster.is_for_operators().map_err(elsewhere)?;
     let mut alarms = Vec::new();
     if let Some(kind) = kind {
         let alarm = Alarm { kind, member: NodeId(request.member_id) };
@@ -127,28 +121,12 @@ pub(super) async fn defragment(
     Ok(DefragmentResponse { header: None })
 }
 
-/// Leave to read all of a state: only so many do so at a time.
-async fn turn(front: &Front) -> Result<OwnedSemaphorePermit, Failure> {
-    front.scans.clone().acquire_owned().await.map_err(|_| Failure::stopped())
-}
-
-/// Reads all of a state, apart from what answers others.
-async fn over<T: Send + 'static>(
-    _: &OwnedSemaphorePermit,
-    state: &Arc<State>,
-    work: impl FnOnce(&State) -> T + Send + 'static,
-) -> Result<T, Failure> {
-    let state = state.clone();
-    let done = aside(move || work(&state)).await;
-    done.map_err(|error| Failure::new(Code::Unknown, error.to_string()))
-}
-
 /// Of all that this agent holds, as far as it has come in the log.
 pub(super) async fn hash(visit: Visit, _: HashRequest) -> Result<HashResponse, Failure> {
     let front = &visit.front;
     let state = front.cluster.read(Consistency::Local).await?;
     let part = if state.history().is_some() { Part::Server } else { Part::Shared };
-    let hash = over(&turn(front).await?, &state, move |state| state.checksum(part)).await?;
+    let hash = front.cluster.survey(state.clone(), move |state| state.checksum(part)).await?;
     Ok(HashResponse { header: Some(header(front, &state)), hash })
 }
 
@@ -158,15 +136,9 @@ pub(super) async fn hash_kv(
     request: HashKvRequest,
 ) -> Result<HashKvResponse, Failure> {
     let front = &visit.front;
-    let state = front.cluster.read(Consistency::Local).await?;
-    let hash =
-        over(&turn(front).await?, &state, move |state| state.key_hash(request.revision)).await?;
-    let hash = hash.map_err(|error| match (error, front.cluster.is_for_operators()) {
-        (RangeError::NoHistory, Err(error)) => elsewhere(error),
-        (error, _) => error.into(),
-    })?;
+    let hash = front.cluster.key_hash(&visit.asker, request.revision).await?;
     Ok(HashKvResponse {
-        header: Some(header(front, &state)),
+        header: Some(header(front, &front.cluster.snapshot())),
         hash: hash.hash,
         compact_revision: if hash.compacted > 0 { hash.compacted } else { -1 },
         hash_revision: hash.revision,

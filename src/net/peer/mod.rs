@@ -42,11 +42,19 @@ pub enum Purpose {
     Follow,
     /// What an agent that is no member asks: who are you, let me in.
     Entrance,
+    /// Checksums and backups of all that a server holds.
+    Survey,
 }
 
 impl Purpose {
-    const ALL: [Purpose; 5] =
-        [Purpose::Raft, Purpose::Snapshot, Purpose::Door, Purpose::Follow, Purpose::Entrance];
+    const ALL: [Purpose; 6] = [
+        Purpose::Raft,
+        Purpose::Snapshot,
+        Purpose::Door,
+        Purpose::Follow,
+        Purpose::Entrance,
+        Purpose::Survey,
+    ];
 
     fn code(self) -> u8 {
         match self {
@@ -55,6 +63,7 @@ impl Purpose {
             Purpose::Door => 3,
             Purpose::Follow => 4,
             Purpose::Entrance => 5,
+            Purpose::Survey => 6,
         }
     }
 
