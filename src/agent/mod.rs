@@ -92,7 +92,7 @@ impl Agent {
         listeners.push(Listener::new(web::CLUSTER, peer.to_string(), false));
 
         let requests = Requests::new(&metrics);
-        etcd::meter(&metrics, cluster.clone());
+        let counts = etcd::meter(&metrics, cluster.clone());
         let pages = web::Parts {
             datacenter: resolved.consul.datacenter.clone(),
             cluster: cluster.clone(),
@@ -102,7 +102,7 @@ impl Agent {
             listeners: listeners.clone(),
         };
         let (keys, rpc) =
-            etcd::fronts(resolved.etcd, cluster.clone(), requests.clone(), fronts.clone());
+            etcd::fronts(resolved.etcd, cluster.clone(), requests.clone(), counts, fronts.clone());
         let router = consul::router(
             resolved.consul,
             cluster.clone(),

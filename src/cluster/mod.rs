@@ -178,6 +178,7 @@ impl Cluster {
     /// `snapshot` of this agent. Waits up to `limits::LEADER_PATIENCE` for a leader, but sends at
     /// most once: an outcome that is not known is `ProposeError::Unknown` and nothing is retried.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+        let proposing = self.threshold.proposing();
         let outcome = match self.threshold.door() {
             Some(Door::Server(server)) => {
                 patience::propose_and_see(&**server, &self.replica, &command).boxed().await
@@ -189,7 +190,7 @@ impl Cluster {
             Some(Door::Solo(solo)) => Ok(solo.propose(command)),
             None => Err(ProposeError::NotSynced),
         };
-        self.threshold.count(outcome.is_ok());
+        proposing.ended(outcome.is_ok());
         outcome
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::{NodeId, Role};
-use crate::telemetry::{Counter, Metrics};
+use crate::telemetry::{Counter, Gauge, Metrics};
 
 use super::config::Config;
 use super::{Door, Standing};
@@ -17,6 +17,25 @@ pub(super) struct Threshold {
     since: Instant,
     proposals: Counter,
     failures: Counter,
+    pending: Gauge,
+}
+
+/// A proposal under way, until its outcome is known or nobody waits for it any more.
+pub(super) struct Proposing<'a>(&'a Threshold);
+
+impl Proposing<'_> {
+    pub fn ended(self, ok: bool) {
+        self.0.proposals.inc();
+        if !ok {
+            self.0.failures.inc();
+        }
+    }
+}
+
+impl Drop for Proposing<'_> {
+    fn drop(&mut self) {
+        self.0.pending.dec();
+    }
 }
 
 impl Threshold {
@@ -38,6 +57,11 @@ impl Threshold {
                 Counter::default(),
             ),
             failures,
+            pending: metrics.register_known(
+                "etcd_server_proposals_pending",
+                "Commands proposed by this agent whose outcome is waited for",
+                Gauge::default(),
+            ),
         }
     }
 
@@ -51,11 +75,9 @@ impl Threshold {
         self.door.get()
     }
 
-    pub fn count(&self, ok: bool) {
-        self.proposals.inc();
-        if !ok {
-            self.failures.inc();
-        }
+    pub fn proposing(&self) -> Proposing<'_> {
+        self.pending.inc();
+        Proposing(self)
     }
 
     /// Who an agent without a place is.

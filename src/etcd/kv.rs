@@ -151,6 +151,7 @@ pub(super) async fn range(visit: Visit, request: RangeRequest) -> Result<RangeRe
         Err(RangeError::NoHistory) => past::range(&visit.front, &query).await?,
         result => result?,
     };
+    visit.front.counts.ranges.inc();
     let header = header(&visit.front, &state);
     Ok(ranged(&result, request.keys_only, header))
 }
@@ -180,10 +181,13 @@ pub(super) async fn put(visit: Visit, request: PutRequest) -> Result<PutResponse
     let put = put_of(&request)?;
     fits(&visit.front, request.encoded_len())?;
     match propose(&visit, Command::Put(put)).await? {
-        Outcome::Put { prev, revision } => Ok(PutResponse {
-            header: Some(header_at(&visit.front, &visit.front.cluster.snapshot(), revision)),
-            prev_kv: prev.map(|row| key_value(&request.key, &row, false)),
-        }),
+        Outcome::Put { prev, revision } => {
+            visit.front.counts.puts.inc();
+            Ok(PutResponse {
+                header: Some(header_at(&visit.front, &visit.front.cluster.snapshot(), revision)),
+                prev_kv: prev.map(|row| key_value(&request.key, &row, false)),
+            })
+        }
         other => Err(unexpected(&other)),
     }
 }
@@ -193,11 +197,14 @@ pub(super) async fn delete_range(
     request: DeleteRangeRequest,
 ) -> Result<DeleteRangeResponse, Failure> {
     match propose(&visit, Command::DeleteRange(deletion_of(&request)?)).await? {
-        Outcome::Deleted { count: deleted, prev, revision } => Ok(DeleteRangeResponse {
-            header: Some(header_at(&visit.front, &visit.front.cluster.snapshot(), revision)),
-            deleted: count(deleted),
-            prev_kvs: key_values(&prev, false),
-        }),
+        Outcome::Deleted { count: deleted, prev, revision } => {
+            visit.front.counts.deletes.inc();
+            Ok(DeleteRangeResponse {
+                header: Some(header_at(&visit.front, &visit.front.cluster.snapshot(), revision)),
+                deleted: count(deleted),
+                prev_kvs: key_values(&prev, false),
+            })
+        }
         other => Err(unexpected(&other)),
     }
 }
@@ -222,7 +229,9 @@ pub(super) async fn txn(visit: Visit, request: TxnRequest) -> Result<TxnResponse
         }
     };
     let header = header_at(&visit.front, &state, revision);
-    Ok(txn::answered(&request, done, header))
+    let answer = txn::answered(&request, done, header);
+    visit.front.counts.txn(&answer);
+    Ok(answer)
 }
 
 /// History below the revision goes at once, whether the caller says `physical` or not.

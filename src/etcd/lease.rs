@@ -55,6 +55,7 @@ pub(super) async fn grant(
             Err(taken) if draws > 0 && taken == Refusal::LeaseExists(id).into() => {}
             Err(failure) => return Err(failure),
             Ok(_) => {
+                visit.front.counts.granted.inc();
                 let (ttl, error) = (seconds(ttl), String::new());
                 let header = Some(header_now(&visit.front));
                 return Ok(LeaseGrantResponse { header, id: id.0, ttl, error });
@@ -69,6 +70,7 @@ pub(super) async fn revoke(
     request: LeaseRevokeRequest,
 ) -> Result<LeaseRevokeResponse, Failure> {
     propose(&visit, Command::LeaseRevoke(LeaseId(request.id))).await?;
+    visit.front.counts.revoked.inc();
     Ok(LeaseRevokeResponse { header: Some(header_now(&visit.front)) })
 }
 
@@ -80,7 +82,10 @@ async fn keep_alive(
     // Rights may be withdrawn while the stream goes on.
     visit.may(&*visit.front.cluster.read(Consistency::Local).await?, Need::User)?;
     let ttl = match visit.front.cluster.keep_alive(Beat::Lease(LeaseId(request.id))).await? {
-        Alive::For(ttl) => seconds(ttl),
+        Alive::For(ttl) => {
+            visit.front.counts.renewed.inc();
+            seconds(ttl)
+        }
         Alive::Gone => 0,
     };
     Ok(LeaseKeepAliveResponse { header: Some(header_now(&visit.front)), id: request.id, ttl })

@@ -3,10 +3,11 @@
 use crate::cluster::{Cluster, RaftRole};
 use crate::telemetry::{Family, Gauge, Labels, Metrics, Reading, Value};
 
-use super::SPOKEN;
+use super::{Counts, SPOKEN};
 
-/// Puts them into the registry; they are looked up whenever somebody asks.
-pub fn meter(metrics: &Metrics, cluster: Cluster) {
+/// Puts them into the registry; they are looked up whenever somebody asks, but for those that are
+/// counted as they happen.
+pub fn meter(metrics: &Metrics, cluster: Cluster) -> Counts {
     let version = metrics.register_known(
         "etcd_server_version",
         "The version of etcd whose interface is served",
@@ -14,6 +15,7 @@ pub fn meter(metrics: &Metrics, cluster: Cluster) {
     );
     version.get_or_create(&vec![("server_version", SPOKEN.to_owned())]).set(1);
     metrics.read_known(move || readings(&cluster));
+    Counts::new(metrics)
 }
 
 fn readings(cluster: &Cluster) -> Vec<Reading> {

@@ -3,6 +3,7 @@
 
 mod address;
 mod auth;
+mod counts;
 mod deadline;
 mod election;
 mod error;
@@ -40,6 +41,7 @@ use crate::net::http::Requests;
 
 use event::Events;
 
+pub use counts::Counts;
 pub use meters::meter;
 pub use rpc::{Rpc, Switch};
 
@@ -67,17 +69,30 @@ struct Front {
     requests: Requests,
     life: Life,
     events: Events,
+    counts: Counts,
 }
 
 impl Front {
-    fn new(config: Config, cluster: Cluster, requests: Requests, life: Life) -> Arc<Front> {
-        Arc::new(Front { config, cluster, requests, life, events: Events::default() })
+    fn new(
+        config: Config,
+        cluster: Cluster,
+        requests: Requests,
+        counts: Counts,
+        life: Life,
+    ) -> Arc<Front> {
+        Arc::new(Front { config, cluster, requests, life, events: Events::default(), counts })
     }
 }
 
 /// Everything below `/v3` and what etcd serves beside it; and gRPC.
-pub fn fronts(config: Config, cluster: Cluster, requests: Requests, life: Life) -> (Router, Rpc) {
-    let front = Front::new(config, cluster, requests, life);
+pub fn fronts(
+    config: Config,
+    cluster: Cluster,
+    requests: Requests,
+    counts: Counts,
+    life: Life,
+) -> (Router, Rpc) {
+    let front = Front::new(config, cluster, requests, counts, life);
     let mut router = Router::new()
         .route("/v3", any(gateway::answer))
         .route("/v3/", any(gateway::answer))

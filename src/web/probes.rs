@@ -28,8 +28,13 @@ pub async fn live(
     only: Option<Path<String>>,
     request: Request<Body>,
 ) -> Response<Body> {
-    // To be asked for a read is to be alive: without a state there is nothing wrong yet.
-    let checks = vec![("serializable_read", None)];
+    // Who waits for a cluster has nothing to read yet, and a restart would not help. etcd does not
+    // listen at all until then.
+    let wrong = match parts.cluster.read(Consistency::Local).await {
+        Ok(_) | Err(ReadError::NotSynced) => None,
+        Err(error) => Some(error.to_string()),
+    };
+    let checks = vec![("serializable_read", wrong)];
     respond(&parts, checks, only, &request)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::house::{Agent, AgentSpec, Cluster, eventually, run};
+use crate::house::{Agent, AgentSpec, Cluster, eventually, run, run_with};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -274,6 +274,18 @@ fn what_operators_alert_on_has_etcds_names() {
     assert!(number("etcd_disk_wal_fsync_duration_seconds_count") > syncs && syncs > 0.0);
     assert_eq!(number("etcd_debugging_mvcc_keys_total"), 1.0);
     assert_eq!(number("etcd_debugging_mvcc_current_revision"), 2.0);
+
+    let names = ["mvcc_range", "mvcc_put", "mvcc_delete", "mvcc_txn", "debugging_lease_granted"];
+    let done = || names.map(|name| number(&format!("etcd_{name}_total")));
+    assert_eq!(done(), [0.0, 1.0, 0.0, 0.0, 0.0]);
+    told(&server, &["get", "key"]);
+    told(&server, &["del", "key"]);
+    told(&server, &["lease", "grant", "60"]);
+    let url = format!("--endpoints=http://{}", server.spec.place.http());
+    run_with("etcdctl", &[&url, "txn"], "\nput a 1\nput b 2\nget a\n\n\n").unwrap();
+    assert_eq!(done(), [2.0, 3.0, 1.0, 1.0, 1.0]);
+    assert_eq!(number("etcd_server_proposals_pending"), 0.0);
+    assert_eq!(number("etcd_debugging_mvcc_watcher_total"), 0.0);
 }
 
 #[test]

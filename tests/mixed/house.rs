@@ -69,8 +69,9 @@ impl House {
         let shutdown = life.shutdown.clone();
         let consul = consul::Config::default();
         let consul = consul::router(consul, cluster.clone(), presence, requests.clone(), shutdown);
+        let counts = etcd::Counts::default();
         let (etcd, _) =
-            etcd::fronts(etcd::Config::default(), cluster.clone(), requests, life.clone());
+            etcd::fronts(etcd::Config::default(), cluster.clone(), requests, counts, life.clone());
         life.gates.wait(Gate::Registered).await;
         House { router: consul.merge(etcd), _cluster: cluster, _life: life, _dir: dir }
     }

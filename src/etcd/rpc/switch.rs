@@ -177,7 +177,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     use crate::cluster::Cluster;
-    use crate::etcd::Config;
+    use crate::etcd::{Config, Counts};
     use crate::lifecycle::Life;
     use crate::model::NodeName;
     use crate::net::http::Requests;
@@ -188,7 +188,8 @@ mod tests {
     fn switch() -> Switch {
         let cluster = Cluster::solo(NodeName::new("n1").unwrap());
         let requests = Requests::new(&Metrics::default());
-        let front = Front::new(Config::default(), cluster, requests, Life::default());
+        let front =
+            Front::new(Config::default(), cluster, requests, Counts::default(), Life::default());
         Rpc::new(front).before(Router::new().route("/b/c", get(async || "the rest")))
     }
 

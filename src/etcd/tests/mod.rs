@@ -20,8 +20,8 @@ use crate::telemetry::Metrics;
 fn api() -> Switch {
     let cluster = Cluster::solo(NodeName::new("n1").expect("a node name"));
     let requests = Requests::new(&Metrics::default());
-    let life = Life::default();
-    let (router, rpc) = super::fronts(super::Config::default(), cluster, requests, life);
+    let (counts, life) = (super::Counts::default(), Life::default());
+    let (router, rpc) = super::fronts(super::Config::default(), cluster, requests, counts, life);
     rpc.before(router)
 }
 

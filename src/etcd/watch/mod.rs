@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, FuturesUnordered, StreamExt as _};
 use prost::Message as _;
 use rand::RngExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::access::Need;
@@ -27,6 +27,7 @@ use crate::model::limits;
 use crate::replica::Watch;
 use crate::state::{PastAnswer, PastQuery, Refusal, State};
 
+use super::counts::Held;
 use super::error::{Code, Failure};
 use super::event::Event;
 use super::gate::Visit;
@@ -53,6 +54,8 @@ pub(super) fn answers(visit: Visit, requests: Requests) -> Answers {
     let (out, answers) = mpsc::channel(AHEAD);
     let work = async move {
         let ending = visit.front.life.shutdown.clone();
+        let counts = visit.front.counts.clone();
+        let _stream = Held::new(&counts.streams, 1);
         let mut line = Line {
             visit,
             out: out.clone(),
@@ -61,6 +64,7 @@ pub(super) fn answers(visit: Visit, requests: Requests) -> Answers {
             serial: 0,
             progress: false,
             wakes: FuturesUnordered::new(),
+            counted: Held::new(&counts.watchers, 0),
         };
         tokio::select! {
             ended = line.run(requests) => if let Err(End::Failed(failure)) = ended {
@@ -98,6 +102,8 @@ struct Line {
     /// Asked for how far the store is while a watch waited for a server's word on the past.
     progress: bool,
     wakes: FuturesUnordered<BoxFuture<'static, (i64, Wake)>>,
+    /// The watches, for the metrics.
+    counted: Held,
 }
 
 /// Why a watch is looked at again.
@@ -143,6 +149,7 @@ impl Line {
                 }
                 () = self.out.closed() => return Err(End::Gone),
             }
+            self.counted.set(self.watchers.len());
         }
     }
 
@@ -360,7 +367,18 @@ impl Line {
     }
 
     async fn send(&mut self, answer: WatchResponse) -> Result<(), End> {
-        self.out.send(Ok(answer)).await.map_err(|_| End::Gone)
+        let place = match self.out.try_reserve() {
+            Ok(place) => place,
+            Err(TrySendError::Closed(())) => return Err(End::Gone),
+            Err(TrySendError::Full(())) => {
+                // None of them is told anything until the client takes what they were told.
+                self.counted.set(self.watchers.len());
+                let _slow = Held::new(&self.visit.front.counts.slow, self.watchers.len());
+                self.out.reserve().await.map_err(|_| End::Gone)?
+            }
+        };
+        place.send(Ok(answer));
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::cluster::Asker;
 use crate::cluster::Cluster;
+use crate::etcd::counts::Counts;
 use crate::etcd::error::{Code, Failure};
 use crate::etcd::event::{Event, Events};
 use crate::etcd::gate::Visit;
@@ -27,6 +28,7 @@ use super::{Answers, answers, cut};
 
 struct Client {
     cluster: Cluster,
+    counts: Counts,
     shutdown: Shutdown,
     asks: Option<mpsc::UnboundedSender<WatchRequest>>,
     answers: Answers,
@@ -39,15 +41,15 @@ impl Client {
 
     fn of(cluster: Cluster) -> Client {
         let (config, requests) = (Config::default(), Requests::new(&Metrics::default()));
-        let life = Life::default();
+        let (counts, life) = (Counts::default(), Life::default());
         let shutdown = life.shutdown.clone();
-        let front = Front::new(config, cluster.clone(), requests, life);
+        let front = Front::new(config, cluster.clone(), requests, counts.clone(), life);
         let (asks, asked) = mpsc::unbounded_channel();
         let asked = stream::unfold(asked, |mut asked| async {
             asked.recv().await.map(|request| (Ok::<_, Failure>(request), asked))
         });
         let answers = answers(Visit { front, asker: Asker::nobody() }, asked.boxed());
-        Client { cluster, shutdown, asks: Some(asks), answers }
+        Client { cluster, counts, shutdown, asks: Some(asks), answers }
     }
 
     fn ask(&self, request: RequestUnion) {
@@ -354,4 +356,34 @@ async fn many_watches_that_were_not_read_catch_up_in_few_answers() {
     assert!(heard.iter().all(|heard| *heard == all));
     assert!(answers <= 2 * WATCHES, "{answers} answers to {WATCHES} watches");
     client.quiet();
+}
+
+/// What the metrics say: streams, watches, and those whose client does not take its answers.
+#[tokio::test]
+async fn watches_are_counted_while_there_are_any() {
+    let mut client = Client::connect();
+    let counts = client.counts.clone();
+    let now = || (counts.streams.get(), counts.watchers.get(), counts.slow.get());
+    assert_eq!(now(), (0, 0, 0));
+    for (id, key) in ["a", "b"].into_iter().enumerate() {
+        client.create(key, WatchCreateRequest::default());
+        client.created(id.try_into().unwrap()).await;
+    }
+    client.quiet();
+    assert_eq!(now(), (1, 2, 0));
+    // One answer is asked for, and more come than wait for the next.
+    for _ in 0..10 {
+        client.put("a", "v").await;
+    }
+    client.next().await;
+    assert_eq!(now(), (1, 2, 2));
+    for _ in 1..10 {
+        client.next().await;
+    }
+    client.ask(RequestUnion::CancelRequest(WatchCancelRequest { watch_id: 1 }));
+    assert!(client.next().await.canceled);
+    client.quiet();
+    assert_eq!(now(), (1, 1, 0));
+    drop(client);
+    assert_eq!(now(), (0, 0, 0));
 }
