@@ -13,6 +13,7 @@ mod gateway;
 mod json;
 mod kv;
 mod lease;
+mod lent;
 mod lock;
 mod maintenance;
 mod members;

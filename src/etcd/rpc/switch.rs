@@ -1,6 +1,6 @@
 //! Where requests part: gRPC's calls go to their service, straight, and all others to the router.
-//! What gRPC asks of every call is done here: its deadline is kept, and what nobody serves is said
-//! in the words that clients know.
+//! What gRPC asks of every call is done here: its deadline is kept, what nobody serves is said in
+//! the words that clients know, and a refusal comes through.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tower::{BoxError, Service};
 
+use crate::etcd::lent::lend;
 use crate::etcd::proto::auth_server::AuthServer;
 use crate::etcd::proto::cluster_server::ClusterServer;
 use crate::etcd::proto::election_server::ElectionServer;
@@ -88,6 +89,17 @@ impl Rpc {
 
     async fn answer<B>(self, request: Request<B>) -> Response<Body>
     where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError> + Send> + Send + Unpin + 'static,
+    {
+        let (head, body) = request.into_parts();
+        let (body, rest) = lend(body);
+        let answer = self.minded(Request::from_parts(head, body)).await;
+        rest.take_in().await;
+        answer
+    }
+
+    async fn minded<B>(self, request: Request<B>) -> Response<Body>
+    where
         B: HttpBody<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static,
     {
         let uri = request.uri().clone();
@@ -150,7 +162,7 @@ pub struct Switch {
 
 impl<B> Service<Request<B>> for Switch
 where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError> + Send> + Send + Unpin + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
