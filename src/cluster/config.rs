@@ -12,7 +12,7 @@ use crate::net::{Fabric, Tcp};
 use crate::raft::{Disk, LogSizes, RealDisk};
 use crate::state::{LEVEL, Settings};
 
-use super::ClusterError;
+use super::{ClusterError, Wished};
 
 /// What the agent shall be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +50,8 @@ pub struct Config {
     pub lifetimes: Lifetimes,
     /// Of a cluster that this agent founds.
     pub settings: Settings,
+    /// What the config file names of them: operators are told where the cluster has it otherwise.
+    pub wished: Wished,
     /// The level of `apply` that this agent speaks at most; tests have some speak another.
     pub level: u32,
     pub pace: Pace,
@@ -137,6 +139,7 @@ impl Config {
             client_urls: Vec::new(),
             lifetimes: Lifetimes::default(),
             settings: Settings::default(),
+            wished: Wished::default(),
             level: LEVEL,
             pace: Pace::default(),
             sizes: LogSizes::default(),

@@ -48,6 +48,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod threshold;
+mod wished;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -74,6 +75,7 @@ pub use restoring::{RestoreError, Restored, Restoring};
 pub use standing::{RaftRole, Seat, Standing};
 pub use start::start;
 pub use survey::{Backup, SurveyError};
+pub use wished::Wished;
 
 /// This module's line on the board.
 const SUBJECT: &str = "cluster";

@@ -24,6 +24,7 @@ use super::ledger::Ledger;
 use super::membership;
 use super::patience;
 use super::server::Server;
+use super::wished::{self, Wished};
 
 const DISK: &str = "cluster/disk";
 /// How often a server without a leader says where it is.
@@ -34,6 +35,7 @@ pub(super) struct ServerDuties {
     /// How the member table is to show this server.
     pub own: Admission,
     pub join: Vec<String>,
+    pub wished: Wished,
     pub pace: Pace,
     pub ledger: Ledger,
     /// 1 while servers are known to differ.
@@ -43,7 +45,7 @@ pub(super) struct ServerDuties {
 
 impl ServerDuties {
     pub fn spawn(self, closing: Shutdown) {
-        let ServerDuties { server, own, join, pace, ledger, odd, life } = self;
+        let ServerDuties { server, own, join, wished, pace, ledger, odd, life } = self;
         let Life { tasks, shutdown, gates, board } = life;
         let (keeper, stop) = (server.clone(), shutdown.clone());
         tasks.spawn("deadlines", async move {
@@ -60,6 +62,10 @@ impl ServerDuties {
         let (watcher, shown, stop) = (server.clone(), board.clone(), shutdown.clone());
         tasks.spawn("disk", async move {
             stop.or(watch_disk(&watcher, &shown)).await;
+        });
+        let (replica, shown, stop) = (server.replica.clone(), board.clone(), shutdown.clone());
+        tasks.spawn("settings", async move {
+            stop.or(wished::tell(wished, &replica, &shown)).await;
         });
         let (proposer, stop) = (server.clone(), shutdown.clone());
         tasks.spawn("checkpoints", async move {

@@ -361,13 +361,13 @@ impl Arrival {
         self.threshold.open(Door::Server(server.clone()));
         self.life.board.clear(SUBJECT);
         let own = self.admission(Role::Server, 0);
-        let (join, pace) = (self.config.join, self.config.pace);
+        let (join, wished, pace) = (self.config.join, self.config.wished, self.config.pace);
         let odd = self.metrics.register(
             "cluster_replicas_differ",
             "1 while the servers' states are known to differ",
             Gauge::default(),
         );
-        let duties = ServerDuties { server, own, join, pace, ledger, odd, life: self.life };
+        let duties = ServerDuties { server, own, join, wished, pace, ledger, odd, life: self.life };
         duties.spawn(self.closing);
         Ok(())
     }

@@ -119,6 +119,10 @@ fn a_quota_that_is_reached_says_so_and_recovers() {
     for n in 0..200 {
         assert_eq!(client.put(&format!("/v1/kv/more{n}"), &value).unwrap().status, 200, "{n}");
     }
+    // The file asks for another one still, which the status says.
+    let shown = client.get("/status").unwrap().text();
+    let differs = format!("limits.quota is {quota} bytes in the config file, and 4194304 in");
+    assert!(shown.contains(&differs), "{shown}");
 }
 
 /// How many of `k0` to `k<count - 1>` begin with `k1`.

@@ -223,6 +223,10 @@ fn members(
         client_urls: file.http.advertise.clone(),
         lifetimes: lifetimes(section.certificate_ttl.map(|period| period.0))?,
         settings: settings(file)?,
+        wished: cluster::Wished {
+            quota: file.limits.quota.map(|quota| quota.0),
+            history: file.limits.history.map(|period| period.0),
+        },
         level: LEVEL,
         pace: pace(section)?,
         sizes: LogSizes::default(),
