@@ -209,6 +209,9 @@ fn etcdctl_is_served_over_tls_if_it_shows_a_certificate() {
     let ann = [cert.as_str(), &key];
     assert_eq!(etcdctl(&ann, &["put", "app/a", "one"]).unwrap(), "OK\n");
     assert_eq!(etcdctl(&ann, &["get", "app/a"]).unwrap(), "app/a\none\n");
+    // The whole URL is the authority that is asked for.
+    let status = etcdctl(&ann, &["endpoint", "status"]).unwrap();
+    assert!(status.starts_with(&format!("{}, 1, ", site.https)), "{status}");
 
     let refused = etcdctl(&[], &["--command-timeout=2s", "put", "app/a", "two"]);
     assert!(refused.is_err(), "it shows no certificate: {refused:?}");
