@@ -8,6 +8,7 @@
 //! | `=` | the same, and once more with `-w json` |
 //! | `~` | words with digits in them count as equal: sizes, versions, addresses; and lines of tables |
 //! | `j` | with `-w json` alone |
+//! | `?` | judges three things, and how is another matter |
 //! | `L` | grants a lease, which is `$L` from here on |
 //! | `@` | again and again until etcd and the agent say the same |
 //! | `&` | goes on beside the others; `%`, and how many lines it says, waits for those and ends it |
@@ -274,6 +275,13 @@ impl Table {
                 let words = |said: Said| Said { out: masked_words(&said.out), ..said };
                 self.same(row, words(etcd), words(remora));
             }
+            "?" => {
+                let (etcd, remora) = both(self);
+                let judged = |said: Said| Said { code: None, out: judged(&said.out), ..said };
+                let (etcd, remora) = (judged(etcd), judged(remora));
+                assert_eq!(etcd.out.lines().count(), 3, "{row}: {etcd:?}");
+                self.same(row, etcd, remora);
+            }
             "L" => {
                 for side in [&mut self.etcd, &mut self.remora] {
                     let said = side.run(&args, input);
@@ -303,6 +311,16 @@ impl Table {
             _ => panic!("{row}: no row begins like this"),
         }
     }
+}
+
+/// What was judged, whatever the verdict.
+fn judged(said: &str) -> String {
+    let verdicts = said.split(['\n', '\r']).filter_map(|line| {
+        let line = line.trim_start();
+        line.strip_prefix("PASS: ").or_else(|| line.strip_prefix("FAIL: "))
+    });
+    let words: Vec<_> = verdicts.filter_map(|verdict| verdict.split(' ').next()).collect();
+    words.join("\n")
 }
 
 fn compare(table: &str) {
@@ -337,4 +355,4 @@ macro_rules! tables {
     )*};
 }
 
-tables! { keys leases holds maintenance members users }
+tables! { keys leases holds maintenance members perf users }

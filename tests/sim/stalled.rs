@@ -17,10 +17,11 @@ const LEASE: LeaseId = LeaseId(1 << 40);
 const TTL: Duration = Duration::from_secs(2);
 /// How often it is kept alive.
 const PACE: Duration = Duration::from_millis(100);
-/// Until the followers' disks have no room for more log, while their heartbeats are answered. How
-/// long that takes is the traffic's matter: the end has to be proposed when they have just filled
-/// up, before the leader knows, and refuses it at once.
-const FILLING_SECONDS: [u64; 5] = [7, 8, 6, 9, 5];
+/// Until the followers' disks have no room for more log, while their heartbeats are answered: at
+/// least and at most so long, which is the traffic's matter.
+const FILLING: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(18));
+/// So near to the right moment it is looked for.
+const NEAR: Duration = Duration::from_millis(50);
 /// What is proposed has no outcome in time, and happens when the disks have room.
 const PROPOSAL: Duration = Duration::from_secs(3);
 
@@ -42,8 +43,17 @@ async fn keep_alive(cluster: Cluster, lease: Arc<Mutex<Lease>>, filling: Duratio
     }
 }
 
-/// The lease's life; none where its end was decided, or refused, at once.
-fn live(filling: Duration) -> Result<Option<Lease>, String> {
+/// What became of the lease whose end was proposed at that moment.
+enum Fate {
+    /// The end was decided at once: the followers' disks still had room.
+    Ended,
+    /// The leader knew already that they had none, and refused to propose it.
+    KeptAlive,
+    /// The end lay in the log, and nobody knew whether it would be decided.
+    Open(Lease),
+}
+
+fn live(filling: Duration) -> Result<Fate, String> {
     let mut world = World::begin(7);
     world.found()?;
     let leader = world.leader().ok_or("nobody leads")?;
@@ -64,23 +74,36 @@ fn live(filling: Duration) -> Result<Option<Lease>, String> {
     let renewed = lease.lock().unwrap().renewed.len();
     world.pass(PROPOSAL)?;
     assert_eq!(world.leader(), Some(leader));
-    let renewed = lease.lock().unwrap().renewed.len() > renewed;
-    if renewed || cluster.snapshot().lease(LEASE).is_none() {
-        return Ok(None);
+    if lease.lock().unwrap().renewed.len() > renewed {
+        return Ok(Fate::KeptAlive);
+    }
+    if cluster.snapshot().lease(LEASE).is_none() {
+        return Ok(Fate::Ended);
     }
     faults::heal(&mut world);
     world.until("it ends", |_| lease.lock().unwrap().gone.is_some())?;
     let lease = lease.lock().unwrap();
-    Ok(Some(lease.clone()))
+    Ok(Fate::Open(lease.clone()))
+}
+
+/// The life of a lease whose end was proposed when the disks had just filled up, before the leader
+/// knew.
+fn find() -> Lease {
+    let (mut early, mut late) = FILLING;
+    while late - early > NEAR {
+        let filling = (early + late) / 2;
+        let fate = std::thread::spawn(move || live(filling)).join().unwrap().unwrap();
+        match fate {
+            Fate::Ended => early = filling,
+            Fate::KeptAlive => late = filling,
+            Fate::Open(lease) => return lease,
+        }
+    }
+    panic!("at {late:?} no end lay in the log")
 }
 
 #[test]
 fn a_lease_is_not_kept_alive_while_its_end_may_lie_in_the_log() {
-    let lived = |filling| {
-        let filling = Duration::from_secs(filling);
-        std::thread::spawn(move || live(filling)).join().unwrap().unwrap()
-    };
-    let lease = FILLING_SECONDS.into_iter().find_map(lived).expect("one whose end lay in the log");
-    let history = History { leases: vec![lease], ..History::default() };
+    let history = History { leases: vec![find()], ..History::default() };
     assert_eq!(history.check(), Vec::<String>::new());
 }
