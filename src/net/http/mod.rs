@@ -3,6 +3,7 @@
 mod authority;
 mod body;
 mod door;
+mod gather;
 mod hosts;
 mod names;
 pub mod path;
