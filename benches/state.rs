@@ -186,6 +186,7 @@ fn founded() -> (Writer, Replica) {
             settings,
             founder,
             trust: Default::default(),
+            acl: None,
         }),
     );
     (writer, replica)

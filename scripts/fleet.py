@@ -1,9 +1,10 @@
-"""Agents and etcd servers that the benches start on loopback, ask, measure and stop."""
+"""Agents, etcd servers and a Consul that the benches start on loopback, ask, measure and stop."""
 
 import glob
 import http.client
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,7 @@ def binary():
 
 
 def peers():
-    """Where etcd is."""
+    """Where etcd and Consul are."""
     subprocess.run([f"{ROOT}/scripts/peers", f"{ROOT}/target/peers"], check=True)
     return f"{ROOT}/target/peers"
 
@@ -164,6 +165,26 @@ class Fleet:
         for server in servers:
             await_("etcd", lambda s=server: ask(s.ip, "GET", "/health", port=2379)[0] == 200)
         return servers
+
+
+    def consul(self):
+        """A Consul server by itself, that takes as many connections as it is offered."""
+        program, ip = f"{peers()}/consul", f"127.{self.network}.101.1"
+        # It does not start where it may open no more files than that.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 100
+        config = f"{self.dir}/consul.json"
+        with open(config, "w", encoding="ascii") as file:
+            json.dump({
+                "node_name": "bench", "server": True, "bootstrap_expect": 1,
+                "data_dir": f"{self.dir}/consul", "bind_addr": ip, "client_addr": ip,
+                "log_level": "err", "disable_update_check": True,
+                "performance": {"raft_multiplier": 1},
+                "limits": {"http_max_conns_per_client": most},
+                "ports": {"dns": -1, "grpc": -1, "serf_wan": -1},
+            }, file)
+        server = self.add(Server([program, "agent", "-config-file", config], ip, f"{self.dir}/consul.log"))
+        await_("consul", lambda: b":" in ask(ip, "GET", "/v1/status/leader")[1])
+        return server
 
 
 def ready(server):

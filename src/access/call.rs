@@ -13,21 +13,6 @@ pub enum Right {
     Message,
 }
 
-/// What a path of the HTTP APIs is about, and so who may ask for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Area {
-    /// Whether there is an agent at all, and who leads.
-    Open,
-    /// By the keys that it touches.
-    Keys,
-    /// Takes to be a user. What holds keys is judged by those where it is ended or kept.
-    Users,
-    /// Nodes, services, checks: nothing that users and roles know of.
-    Catalog,
-    /// Members, snapshots, settings: takes the role root.
-    Operator,
-}
-
 /// The calls with their rights: one table, so that none comes without.
 macro_rules! calls {
     ($($call:ident: $right:ident,)*) => {

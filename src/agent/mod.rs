@@ -5,17 +5,20 @@ mod exposed;
 mod listeners;
 mod scratch;
 mod signals;
+mod steering;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::cluster;
-use crate::lifecycle::{Gate, Level, Life};
+use tokio::sync::mpsc;
+
+use crate::cluster::{self, Cluster};
+use crate::lifecycle::{Gate, Given, Life, Orders};
 use crate::net::http::Requests;
 use crate::presence::{self, Presence};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Logs, Metrics};
 use crate::web::Listener;
 use crate::{consul, dns, etcd, files, net, proxy, web};
 
@@ -23,7 +26,7 @@ use config::Resolved;
 use listeners::Listeners;
 
 pub use scratch::Scratch;
-pub use signals::until_told_to_stop;
+pub use steering::Source;
 
 /// How long a stop may take in all before the process leaves anyway.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -35,8 +38,13 @@ pub struct Agent {
     core: Life,
     /// What clients talk to: ends first.
     fronts: Life,
+    cluster: Cluster,
     presence: Presence,
     listeners: Vec<Listener>,
+    /// What it is told to do by its clients.
+    orders: mpsc::Receiver<Given>,
+    /// There is nothing to withdraw any more.
+    left: bool,
 }
 
 /// Runs the agent's future on a runtime of its own.
@@ -97,25 +105,30 @@ impl Agent {
             datacenter: resolved.consul.datacenter.clone(),
             cluster: cluster.clone(),
             life: fronts.clone(),
-            metrics,
+            metrics: metrics.clone(),
             requests: requests.clone(),
             listeners: listeners.clone(),
         };
         let (keys, rpc) =
             etcd::fronts(resolved.etcd, cluster.clone(), requests.clone(), counts, fronts.clone());
-        let router = consul::router(
-            resolved.consul,
-            cluster.clone(),
-            presence.clone(),
+        let (orders, taken) = Orders::new();
+        let mut consul = resolved.consul;
+        consul.shown.http = http.shown().map(|listener| listener.address).collect();
+        consul.shown.dns.clone_from(&dns.addrs);
+        let handles = consul::Handles {
+            cluster: cluster.clone(),
+            presence: presence.clone(),
             requests,
-            fronts.shutdown.clone(),
-        )
-        .merge(keys)
-        .merge(web::router(pages));
+            metrics,
+            logs: Logs::of_this_process(),
+            orders,
+            shutdown: fronts.shutdown.clone(),
+        };
+        let router = consul::router(consul, handles).merge(keys).merge(web::router(pages));
         http.serve(&rpc.before(router), &fronts);
         fronts.gates.open(Gate::Listening);
         tracing::info!(node = %cluster.name(), "the agent listens");
-        Ok(Agent { core, fronts, presence, listeners })
+        Ok(Agent { core, fronts, cluster, presence, listeners, orders: taken, left: false })
     }
 
     /// What this agent listens on, by purpose.
@@ -130,18 +143,11 @@ impl Agent {
         }
     }
 
-    /// Returns once the agent cannot go on by itself; why.
-    pub async fn failed(&self) -> String {
-        self.core.shutdown.begun().await;
-        let entries = self.core.board.entries();
-        let failed = entries.into_iter().find(|(_, entry)| entry.level == Level::Failed);
-        failed.map_or("the agent has lost its place".to_owned(), |(_, entry)| entry.text)
-    }
-
     /// Withdraws first, so that nobody is sent here any more; then drains, then closes in reverse.
     pub async fn stop(self) {
         // Without a place there is nobody to tell.
-        if !self.core.shutdown.has_begun()
+        if !self.left
+            && !self.core.shutdown.has_begun()
             && let Err(error) = self.presence.withdraw().await
         {
             tracing::warn!(%error, "could not withdraw: the others will notice by the heartbeat");

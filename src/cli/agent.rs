@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::agent::config::{self, Advertise, File, Flags, Listen, RoleSetting};
-use crate::agent::{self, Agent};
+use crate::agent::{self, Agent, Source};
 use crate::model::NodeName;
 use crate::telemetry::{LogConfig, LogFormat, init_logging};
 
@@ -35,6 +35,9 @@ pub(super) struct Args {
     /// Where other agents reach this one: an address, address:port or an interface
     #[arg(long, value_name = "ADDR")]
     advertise: Option<String>,
+    /// Where DNS is answered in place of `dns.listen`, for example 127.0.0.1:53; may be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    dns: Vec<String>,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -64,16 +67,14 @@ pub(super) fn run(args: Args) -> Result {
         None => File::default(),
     };
     let flags = args.flags().map_err(|error| Failure::usage(anyhow::Error::msg(error)))?;
+    let source = Source { path: args.config, file: file.clone() };
     let resolved = config::resolve(file, &flags).map_err(Failure::usage)?;
     agent::block_on(async move {
-        let agent = Agent::start(resolved).await?;
-        let failed = tokio::select! {
-            told = agent::until_told_to_stop() => told.map(|()| None)?,
-            why = agent.failed() => Some(why),
-        };
+        let mut agent = Agent::start(resolved).await?;
+        let over = agent.until_over(&source).await;
         agent.stop().await;
-        // Whoever watches over the process starts it again.
-        failed.map_or(Ok(()), |why| Err(anyhow::Error::msg(why)))
+        // Whoever watches over the process starts one again that could not go on.
+        over
     })?;
     Ok(())
 }
@@ -94,7 +95,10 @@ impl Args {
         let node = self.node.as_deref().map(NodeName::new).transpose();
         let bind = self.bind.as_deref().map(str::parse::<Listen>).transpose();
         let advertise = self.advertise.as_deref().map(str::parse::<Advertise>).transpose();
+        let dns = self.dns.iter().map(|addr| addr.parse::<Listen>());
+        let dns: std::result::Result<Vec<Listen>, _> = dns.collect();
         Ok(Flags {
+            dns: dns.map_err(|error| named("--dns", error.to_string()))?,
             node: node.map_err(|error| named("--node", error.to_string()))?,
             data_dir: self.data_dir.clone(),
             join: self.join.clone(),

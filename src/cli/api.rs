@@ -47,6 +47,9 @@ pub(super) struct ApiArgs {
     /// Whom to ask as: a token [env: REMORA_TOKEN, then CONSUL_HTTP_TOKEN]
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
+    /// The same, as the content of a file [env: REMORA_TOKEN_FILE, then CONSUL_HTTP_TOKEN_FILE]
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
 }
 
 /// One agent.
@@ -91,9 +94,26 @@ impl ApiArgs {
             .unwrap_or_else(|| DEFAULT.to_owned());
         let files = self.client_files().map_err(|error| Failure::usage(anyhow!(error)))?;
         let ssl = set("CONSUL_HTTP_SSL").is_some_and(|value| is_true(&value));
-        let token = self.token.clone().or_else(|| set("REMORA_TOKEN"));
-        let token = token.or_else(|| set("CONSUL_HTTP_TOKEN"));
-        Api::open(&address, ssl, &files, token.as_deref())
+        Api::open(&address, ssl, &files, self.shown_token()?.as_deref())
+    }
+
+    /// A flag comes before the environment, and there a token before a file.
+    fn shown_token(&self) -> Result<Option<String>> {
+        if let Some(token) = &self.token {
+            return Ok(Some(token.clone()));
+        }
+        let variables = ["REMORA_TOKEN_FILE", "CONSUL_HTTP_TOKEN_FILE"];
+        let given = self.token_file.as_ref();
+        let told = || set("REMORA_TOKEN").or_else(|| set("CONSUL_HTTP_TOKEN"));
+        if let Some(token) = given.is_none().then(told).flatten() {
+            return Ok(Some(token));
+        }
+        let Some((from, file)) = named_file("--token-file", given, variables) else {
+            return Ok(None);
+        };
+        let text = std::fs::read_to_string(&file);
+        let text = text.with_context(|| format!("{from}: cannot read {}", file.display()));
+        Ok(Some(text.map_err(Failure::usage)?.trim().to_owned()))
     }
 
     fn client_files(&self) -> std::result::Result<ClientFiles, String> {

@@ -1,7 +1,7 @@
 //! `remora dev`: one throw-away server on loopback, with a tour to paste.
 
 use crate::agent::config::{self, File, Flags};
-use crate::agent::{self, Agent};
+use crate::agent::{self, Agent, Source};
 
 use super::Result;
 use super::agent::LogArgs;
@@ -27,12 +27,12 @@ pub(super) fn run(args: Args) -> Result {
         let scratch = agent::Scratch::new()?;
         let flags = Flags { data_dir: Some(scratch.path().to_owned()), ..Flags::default() };
         let resolved = config::resolve(File::default(), &flags)?;
-        let agent = Agent::start(resolved).await?;
+        let mut agent = Agent::start(resolved).await?;
         agent.ready().await;
         print_tour(&agent);
-        agent::until_told_to_stop().await?;
+        let over = agent.until_over(&Source { path: None, file: File::default() }).await;
         agent.stop().await;
-        Ok(())
+        over
     })?;
     Ok(())
 }

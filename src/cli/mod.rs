@@ -1,5 +1,6 @@
 //! The command line: one file per command, exit codes decided here.
 
+mod acl;
 mod agent;
 mod api;
 mod check_config;
@@ -67,6 +68,8 @@ enum Command {
     Servers(servers::Args),
     /// Make, list and retire the tokens with which agents join
     JoinToken(join_token::Args),
+    /// Whether requests take a token, and the first token
+    Acl(acl::Args),
     /// Put an agent out of the cluster: its certificate is worth nothing from then on
     Revoke(revoke::Args),
     /// What is registered, healthy or not
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Servers(args) => servers::run(&args),
         Command::JoinToken(args) => join_token::run(&args),
+        Command::Acl(args) => acl::run(&args),
         Command::Revoke(args) => revoke::run(&args),
         Command::Services(args) => services::run(&args),
         Command::Lookup(args) => lookup::run(&args),

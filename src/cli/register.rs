@@ -10,7 +10,7 @@ use super::api::ApiArgs;
 use super::output::{self, OutputArgs};
 use super::{Failure, Result};
 use crate::agent::config::{Service, parse_service};
-use crate::model::{CheckDef, CheckKind, limits};
+use crate::model::{CheckDef, CheckKind, Target, TlsTarget, limits};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -72,27 +72,22 @@ fn check(def: &CheckDef) -> Value {
         "Name": def.name,
         "Notes": def.notes,
         "Status": def.initial.as_str(),
-        "SuccessBeforePassing": def.rise,
-        "FailuresBeforeCritical": def.fall,
+        "SuccessBeforePassing": def.flaps.rise,
+        "FailuresBeforeWarning": def.flaps.warn,
+        "FailuresBeforeCritical": def.flaps.fall,
+        "OutputMaxSize": def.output_max,
     });
     let kind = match &def.kind {
         CheckKind::Ttl { ttl } => json!({ "TTL": duration(*ttl) }),
-        CheckKind::Http { url, method, headers, body, interval, timeout, tls_skip_verify } => {
-            json!({
-                "HTTP": url,
-                "Method": method,
-                "Header": headers,
-                "Body": body,
-                "Interval": duration(*interval),
-                "Timeout": duration(*timeout),
-                "TLSSkipVerify": tls_skip_verify,
-            })
+        CheckKind::Probe { target, interval, timeout } => {
+            let mut probe = asked(target);
+            probe["Interval"] = json!(duration(*interval));
+            probe["Timeout"] = json!(duration(*timeout));
+            probe
         }
-        CheckKind::Tcp { address, interval, timeout } => json!({
-            "TCP": address,
-            "Interval": duration(*interval),
-            "Timeout": duration(*timeout),
-        }),
+        CheckKind::Alias { node, service } => {
+            json!({ "AliasNode": node, "AliasService": service })
+        }
         CheckKind::Presence | CheckKind::Static | CheckKind::Maintenance => json!({}),
     };
     let after = def
@@ -106,6 +101,42 @@ fn check(def: &CheckDef) -> Value {
         }
     }
     body
+}
+
+/// What a probe asks, in the members of Consul's API.
+fn asked(target: &Target) -> Value {
+    let over = |mut probe: Value, uses: &str, tls: Option<&TlsTarget>| {
+        probe[uses] = json!(tls.is_some());
+        if let Some(tls) = tls {
+            probe["TLSServerName"] = json!(tls.server_name);
+            probe["TLSSkipVerify"] = json!(tls.skip_verify);
+        }
+        probe
+    };
+    match target {
+        Target::Http(http) => json!({
+            "HTTP": http.url,
+            "Method": http.method,
+            "Header": http.headers,
+            "Body": http.body,
+            "DisableRedirects": !http.redirects,
+            "TLSServerName": http.tls.server_name,
+            "TLSSkipVerify": http.tls.skip_verify,
+        }),
+        Target::Tcp { address, tls } => over(json!({ "TCP": address }), "TCPUseTLS", tls.as_ref()),
+        Target::Udp { address } => json!({ "UDP": address }),
+        Target::Grpc { address, service, tls } => {
+            let whole = match service.is_empty() {
+                true => address.clone(),
+                false => format!("{address}/{service}"),
+            };
+            over(json!({ "GRPC": whole }), "GRPCUseTLS", tls.as_ref())
+        }
+        Target::H2Ping { address, tls } => {
+            over(json!({ "H2PING": address }), "H2PingUseTLS", tls.as_ref())
+        }
+        Target::Exec { argv } => json!({ "Args": argv }),
+    }
 }
 
 /// As Go writes it; milliseconds are as fine as checks are.

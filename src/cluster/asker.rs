@@ -7,25 +7,27 @@ use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout_at};
 use zeroize::Zeroizing;
 
-use crate::access::{Caller, PasswordHash};
+use crate::access::{Caller, Level, Need, PasswordHash, Resource};
 use crate::lifecycle::Backoff;
-use crate::model::limits;
+use crate::model::{AclId, limits};
 use crate::state::{Command, Outcome};
 
 use super::asks::{Ask, Reply, Secret};
 use super::edge::Edge;
-use super::logins::{Asker, Credential, LoginError};
+use super::logins::{self, Asker, Credential, LoginError};
 use super::server::Server;
 use super::{Cluster, Door, ProposeError, ReadError, patience};
 
+/// What etcd's clients call themselves where their password is a token's secret.
+const TOKEN: &str = "token";
 /// How soon, and how late, whoever is followed is asked again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 
 impl Cluster {
-    /// Whose credential that is. While accounts do not count nobody is looked at. Whether a user
-    /// still is what the credential says, the state knows that its question is judged by.
+    /// Whose credential that is. While neither users nor tokens count nobody is looked at. Whether
+    /// a user still is what the credential says, the state knows that its question is judged by.
     pub async fn asker(&self, credential: &Credential) -> Result<Asker, ReadError> {
-        if *credential == Credential::Nothing || !self.snapshot().accounts().enabled() {
+        if *credential == Credential::Nothing || !self.snapshot().is_guarded() {
             return Ok(Asker::nobody());
         }
         match (self.threshold.door(), credential) {
@@ -42,6 +44,8 @@ impl Cluster {
                 }
                 let caller = match self.logins.remembered(token) {
                     Some(caller) => caller,
+                    // A secret's digest is everywhere; what users show is looked at by servers.
+                    None if !token.contains('.') => logins::holder(token),
                     None => self.ask_about(edge, token).boxed().await?,
                 };
                 Ok(Asker { caller, sent: Caller::Bearer(token.clone()) })
@@ -81,6 +85,9 @@ impl Cluster {
         if password.len() > limits::PASSWORD || name.len() > limits::ACCOUNT_NAME {
             return Err(LoginError::Wrong);
         }
+        if let Some(logged_in) = self.login_of_token(name, &password) {
+            return logged_in;
+        }
         match self.threshold.door() {
             None => Err(LoginError::NoLeader),
             Some(Door::Edge(edge)) => {
@@ -98,6 +105,43 @@ impl Cluster {
             Some(Door::Server(server)) => server.login(name, password).boxed().await,
             #[cfg(test)]
             Some(Door::Solo(_)) => self.logins.login(&self.snapshot(), name, password).await,
+        }
+    }
+
+    /// etcd's clients can show nothing but what they are given for a name and a password: with a
+    /// name that is no user's, the secret of a token is what it is elsewhere.
+    fn login_of_token(&self, name: &str, secret: &str) -> Option<Result<String, LoginError>> {
+        let state = self.snapshot();
+        if name != TOKEN || !state.acl().enabled() || state.accounts().user(name).is_some() {
+            return None;
+        }
+        let Caller::Holder(digest) = logins::holder(secret) else {
+            return Some(Err(LoginError::Wrong));
+        };
+        let held = state.acl().held(&digest, state.stamp());
+        Some(held.map(|_| secret.to_owned()).ok_or(LoginError::Wrong))
+    }
+
+    /// The secret of a token, for who may make tokens. None: nobody here may read it, or whoever
+    /// is asked does not know it.
+    pub async fn reveal(&self, asker: &Asker, accessor: AclId) -> Option<Zeroizing<String>> {
+        match (self.threshold.door()?, &asker.sent) {
+            (Door::Server(server), _) => server.reveal(accessor, &asker.caller),
+            #[cfg(test)]
+            (Door::Solo(_), _) => {
+                let state = self.snapshot();
+                state.secret(accessor).and_then(|sealed| self.logins.open(sealed))
+            }
+            (Door::Edge(edge), Caller::Bearer(token)) => {
+                let token = || Secret(Zeroizing::new(token.to_string()));
+                let ask = || Ask::Reveal { accessor, token: token() };
+                let revealed = asked(edge, ask, |reply| match reply {
+                    Reply::Revealed(secret) => Some(secret),
+                    _ => None,
+                });
+                revealed.boxed().await.flatten().map(|secret| secret.0)
+            }
+            (Door::Edge(_), _) => None,
         }
     }
 
@@ -119,6 +163,14 @@ impl Server {
     ) -> Result<String, LoginError> {
         let state = patience::read(self, &self.replica).await?;
         self.logins.login(&state, name, password).await
+    }
+}
+
+impl Server {
+    pub(super) fn reveal(&self, accessor: AclId, caller: &Caller) -> Option<Zeroizing<String>> {
+        let state = self.replica.snapshot();
+        state.judge(caller, Need::Rule(Resource::Acl, "", Level::Write)).ok()?;
+        self.logins.open(state.secret(accessor)?)
     }
 }
 

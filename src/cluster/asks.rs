@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::identity::Proof;
-use crate::model::{LeaseId, NodeId, SessionId, TokenId};
+use crate::model::{AclId, LeaseId, NodeId, SessionId, TokenId};
 use crate::net::peer::{CallError, Refused};
 use crate::state::{Admission, Command, Outcome, PastAnswer, PastQuery};
 
@@ -60,6 +60,11 @@ pub(super) enum Ask {
         name: String,
         password: Secret,
     },
+    /// The secret of another token, for whom that token lets read it.
+    Reveal {
+        accessor: AclId,
+        token: Secret,
+    },
 }
 
 /// What is not to be shown.
@@ -100,6 +105,7 @@ pub(super) enum Reply {
     NotYet,
     Identified(Worth),
     LoggedIn(Result<Secret, LoginError>),
+    Revealed(Option<Secret>),
 }
 
 /// One who asks to be let in.

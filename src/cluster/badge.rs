@@ -183,6 +183,10 @@ impl Badge {
         Ok(held.me.is_some())
     }
 
+    pub fn dir(&self) -> Option<&DataDir> {
+        self.dir.as_ref()
+    }
+
     pub fn token(&self) -> Option<&JoinToken> {
         self.token.as_ref()
     }

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::access::AclCommand;
 use crate::identity::{JoinToken, Lifetimes};
 use crate::model::{NodeName, Role, limits};
 use crate::net::{Fabric, Tcp};
 use crate::raft::{Disk, LogSizes, RealDisk};
 use crate::state::{LEVEL, Settings};
 
-use super::{ClusterError, Wished};
+use super::{ClusterError, OwnTokens, Wished};
 
 /// What the agent shall be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +51,10 @@ pub struct Config {
     pub lifetimes: Lifetimes,
     /// Of a cluster that this agent founds.
     pub settings: Settings,
+    /// The same: tokens count from its beginning.
+    pub acl: Option<AclCommand>,
+    /// The tokens that this agent has for itself and for who shows none.
+    pub own: OwnTokens,
     /// What the config file names of them: operators are told where the cluster has it otherwise.
     pub wished: Wished,
     /// The level of `apply` that this agent speaks at most; tests have some speak another.
@@ -139,6 +144,8 @@ impl Config {
             client_urls: Vec::new(),
             lifetimes: Lifetimes::default(),
             settings: Settings::default(),
+            acl: None,
+            own: OwnTokens::default(),
             wished: Wished::default(),
             level: LEVEL,
             pace: Pace::default(),

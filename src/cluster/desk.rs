@@ -109,7 +109,7 @@ pub(super) fn services(
     replica: &Replica,
     followers: Gauge,
 ) -> BTreeMap<Purpose, Service> {
-    let porter = Arc::new(Porter::new(desk.clone(), badge.clone()));
+    let porter = Arc::new(Porter::new(desk.clone(), badge.clone(), replica.clone()));
     let (raft, follow) = (porter.clone(), desk.clone());
     let raft: Handler = Arc::new(move |caller, body| raft.take(caller, body));
     let asks = |purpose| {

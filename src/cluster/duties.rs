@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use crate::access::AclCommand;
 use crate::model::{Stamp, limits};
 use crate::raft::{ProposeError, Raft};
 use crate::replica::{Replica, Topic};
@@ -123,6 +124,7 @@ impl Duties {
                     let due = self.look(std::mem::take(&mut changed));
                     self.end(number, due).await;
                     self.relieve().await;
+                    self.expire().await;
                     if forgotten.elapsed() >= FORGET {
                         forgotten = Instant::now();
                         self.forget().await;
@@ -189,6 +191,16 @@ impl Duties {
                 tracing::debug!(%error, "the past does not make room");
                 return;
             }
+        }
+    }
+
+    /// Tokens whose time is up are worth nothing from then on, whatever else happens.
+    async fn expire(&self) {
+        let first = self.replica.snapshot().acl().first_end();
+        if first.is_some_and(|ends| ends <= self.raft.now())
+            && let Err(error) = self.raft.propose(Command::Acl(AclCommand::Expire)).await
+        {
+            tracing::debug!(%error, "no token was ended");
         }
     }
 

@@ -194,6 +194,7 @@ impl Edge {
             term: pulse.term,
             committed: 0,
             voters: pulse.voters,
+            membership: 0,
             synced: self.is_synced(),
             last_contact,
             upstream: self.upstream_addr(),

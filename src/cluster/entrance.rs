@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use crate::net::peer::{Links, Purpose};
+use crate::net::peer::{Exchange, Links, Purpose};
 
 use super::asks::{self, Ask, Introduction, Reply};
 use super::founding::Met;
@@ -33,6 +33,15 @@ async fn who_is(
     // On a connection of its own: who this agent shows itself to be may change.
     let lost = |error: std::io::Error| format!("{addr}: {error}");
     let mut exchange = links.exchange(addr, Purpose::Entrance).await.map_err(lost)?;
+    ask_who(&mut exchange, addr, me).await
+}
+
+/// Who is at the other end of a connection to `addr`.
+pub(super) async fn ask_who(
+    exchange: &mut Exchange,
+    addr: SocketAddr,
+    me: &Introduction,
+) -> Result<Introduction, String> {
     let ask = asks::encode(&Ask::Who(me.clone()));
     let answer = exchange.call(ask, WHO).await.map_err(|error| error.to_string())?;
     introduction(addr, &answer)

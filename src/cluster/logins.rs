@@ -9,8 +9,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::access::{Caller, PasswordHash};
-use crate::identity::{self, Pass, PassKey};
+use crate::access::{ANONYMOUS_SECRET, AclCommand, Caller, PasswordHash, Sealed, SecretId};
+use crate::identity::{self, Pass, PassKey, SealingKey};
 use crate::lifecycle::{aside, chance};
 use crate::model::limits;
 use crate::state::{Command, State};
@@ -22,7 +22,7 @@ use super::{ProposeError, ReadError};
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     Nothing,
-    /// What a login gave out.
+    /// What a login gave out, or the secret of a token.
     Token(Arc<str>),
     /// The name in the certificate of its connection, which the listener has verified.
     Name(Arc<str>),
@@ -103,6 +103,7 @@ pub(super) struct Logins {
     /// None in tests of what stands above.
     badge: Option<Arc<Badge>>,
     key: OnceLock<PassKey>,
+    sealing: OnceLock<SealingKey>,
     hashing: Semaphore,
     waiting: Semaphore,
     /// What servers said of tokens; of who is no server.
@@ -114,6 +115,7 @@ impl Logins {
         Logins {
             badge,
             key: OnceLock::new(),
+            sealing: OnceLock::new(),
             hashing: Semaphore::new(limits::HASHES_AT_ONCE),
             waiting: Semaphore::new(limits::HASHES_AT_ONCE + limits::HASHES_WAITING),
             known: Mutex::default(),
@@ -134,6 +136,53 @@ impl Logins {
         Ok(self.key.get_or_init(|| key))
     }
 
+    /// The same for secrets; where there is no authority, there is nobody to keep them from.
+    fn sealing(&self) -> Result<&SealingKey, LoginError> {
+        if let Some(key) = self.sealing.get() {
+            return Ok(key);
+        }
+        let authority = self.badge.as_ref().and_then(|badge| badge.authority());
+        let key = match authority {
+            Some(authority) => SealingKey::of(&authority),
+            None => SealingKey::of_nobody(),
+        };
+        let key = key.map_err(|error| LoginError::Failed(error.to_string()))?;
+        Ok(self.sealing.get_or_init(|| key))
+    }
+
+    /// The secret that a server sealed.
+    pub fn open(&self, sealed: &Sealed) -> Option<Zeroizing<String>> {
+        self.sealing().ok()?.open(&sealed.0)
+    }
+
+    /// A secret in a command is sealed: at a server, which has the key, before anything is logged.
+    pub fn seal(&self, command: Command) -> Command {
+        match command {
+            Command::For(mut wish) => {
+                wish.command = self.seal(wish.command);
+                Command::For(wish)
+            }
+            Command::Acl(mut command) => {
+                if let AclCommand::Bootstrap(put)
+                | AclCommand::Reset(put)
+                | AclCommand::TokenPut(put) = &mut command
+                {
+                    put.secret = put.secret.take().map(|secret| self.sealed(secret));
+                }
+                Command::Acl(command)
+            }
+            command => command,
+        }
+    }
+
+    /// One that cannot be sealed can never be read again, but lets in who knows it.
+    fn sealed(&self, secret: SecretId) -> SecretId {
+        let SecretId::Open(text) = &secret else { return secret };
+        let sealed = self.sealing().ok().and_then(|key| key.seal(text, chance::random()).ok());
+        let sealed = Sealed(sealed.unwrap_or_default().into());
+        SecretId::Sealed { digest: identity::digest_of_secret(text), sealed }
+    }
+
     fn now(&self) -> SystemTime {
         self.badge.as_ref().map_or_else(SystemTime::now, |badge| badge.now())
     }
@@ -148,13 +197,14 @@ impl Logins {
                 caller: Caller::User { name: user.into(), generation: Some(generation) },
                 left: ends.duration_since(now).unwrap_or_default(),
             },
-            None => Worth { caller: Caller::Stranger, left: WORTHLESS },
+            None => Worth { caller: holder(token), left: WORTHLESS },
         }
     }
 
-    /// A command that came with a token that nobody has looked at is one of its bearer's.
+    /// A command that came with a token that nobody has looked at is one of its bearer's. No
+    /// secret enters the log in clear.
     pub fn resolve(&self, command: Command) -> Command {
-        match command {
+        match self.seal(command) {
             Command::For(mut wish) => {
                 if let Caller::Bearer(token) = &wish.caller {
                     wish.caller = self.look_at(token).caller;
@@ -241,6 +291,14 @@ impl Logins {
             }
         }
         known.insert(token.clone(), (worth.caller.clone(), until));
+    }
+}
+
+/// Who shows a secret: whether it is one of a token, the state says.
+pub(super) fn holder(token: &str) -> Caller {
+    match token {
+        ANONYMOUS_SECRET => Caller::Nobody,
+        token => Caller::Holder(identity::digest_of_secret(token)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one door to the cluster: propose, read at a consistency, watch, keep alive.
 
+mod acquaintance;
 mod asker;
 mod asks;
 mod badge;
@@ -16,6 +17,7 @@ mod edge;
 mod entrance;
 mod envelope;
 mod error;
+mod first_token;
 mod follow;
 mod founding;
 mod joining;
@@ -24,6 +26,7 @@ mod levels;
 mod logins;
 mod membership;
 mod operator;
+mod own_tokens;
 mod papers;
 mod past;
 mod patience;
@@ -44,6 +47,7 @@ mod service;
 mod solo;
 mod standing;
 mod start;
+mod steady;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -62,16 +66,20 @@ use crate::state::{Command, Outcome, PastAnswer, PastQuery, State};
 use asks::Pulse;
 use badge::Badge;
 use logins::Logins;
+use steady::Steady;
 use survey::Surveys;
 use threshold::Threshold;
 
+pub use acquaintance::Acquaintance;
 pub use config::{Clock, Config, Pace, RoleWish, Seams};
 pub use envelope::{Unwrapping, padding};
 pub use error::{ClusterError, ProposeError, ReadError};
+pub use first_token::Reset;
 pub use logins::{Asker, Credential, LoginError};
 pub use operator::{Operation, OperatorError};
+pub use own_tokens::{OwnToken, OwnTokens};
 pub use recovery::Survivor;
-pub use restoring::{RestoreError, Restored, Restoring};
+pub use restoring::{RestoreError, Restored};
 pub use standing::{RaftRole, Seat, Standing};
 pub use start::start;
 pub use survey::{Backup, SurveyError};
@@ -119,6 +127,8 @@ pub struct Cluster {
     badge: Option<Arc<Badge>>,
     logins: Arc<Logins>,
     surveys: Surveys,
+    own: OwnTokens,
+    steady: Arc<Steady>,
 }
 
 /// By which way this agent reaches the leader.
@@ -183,13 +193,14 @@ impl Cluster {
         let proposing = self.threshold.proposing();
         let outcome = match self.threshold.door() {
             Some(Door::Server(server)) => {
+                let command = self.logins.seal(command);
                 patience::propose_and_see(&**server, &self.replica, &command).boxed().await
             }
             Some(Door::Edge(edge)) => {
                 patience::propose_and_see(&**edge, &self.replica, &command).boxed().await
             }
             #[cfg(test)]
-            Some(Door::Solo(solo)) => Ok(solo.propose(command)),
+            Some(Door::Solo(solo)) => Ok(solo.propose(self.logins.seal(command))),
             None => Err(ProposeError::NotSynced),
         };
         proposing.ended(outcome.is_ok());
@@ -231,6 +242,12 @@ impl Cluster {
     /// When this agent's certificate ends; none if it has none yet.
     pub fn certificate_ends(&self) -> Option<SystemTime> {
         self.badge.as_ref()?.ends()
+    }
+
+    /// Since when a server has been there, or silent, without a break; at most since this agent
+    /// has been looking.
+    pub fn steady_since(&self, server: NodeId) -> SystemTime {
+        self.steady.since(server)
     }
 
     /// Who answers, and in which term: copied, where `standing` gathers.

@@ -124,6 +124,20 @@ impl Cluster {
         }
     }
 
+    /// Has this agent be no server any more, where others can go on without it; true if it was
+    /// one. The only server stays what it is: without it there would be no cluster.
+    pub async fn resign(&self) -> Result<bool, OperatorError> {
+        let id = self.standing().id;
+        let state = self.snapshot();
+        let mut others = state.members().filter(|member| member.role == Role::Server);
+        match self.threshold.door() {
+            Some(Door::Server(_)) if others.any(|member| member.id != id) => {
+                self.operate(Operation::RemoveServer(id)).await.map(|()| true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Puts an agent out of the cluster, by its name or id: its certificate is worth nothing from
     /// then on.
     pub async fn revoke(&self, agent: &str) -> Result<NodeId, OperatorError> {
@@ -157,6 +171,8 @@ impl Cluster {
 }
 
 const ALONE: &str = "no other server votes: there is nobody to lead instead";
+const UNHEARD: &str =
+    "no other server has answered the leader yet, so none is known to be fit to lead";
 
 fn place(server: &Arc<Member>) -> String {
     match server.client_urls.first() {
@@ -256,6 +272,7 @@ impl Server {
             Some(to) => {
                 return Operated::Refused(format!("server {to} does not vote, so it cannot lead"));
             }
+            None if status.voters.len() > 1 => return Operated::NotYet(UNHEARD.to_owned()),
             None => return Operated::Refused(ALONE.to_owned()),
         };
         match self.hand_over(to).await {

@@ -8,29 +8,32 @@ use futures::future::{BoxFuture, ready};
 
 use crate::model::{NodeId, Role};
 use crate::net::peer::{Caller, Purpose, Refused};
+use crate::replica::Replica;
 
 use super::asks::{self, Ask, Introduction, Reply};
 use super::badge::Badge;
 use super::desk::Desk;
 use super::registrar::Registrar;
-use super::rights::may_ask;
+use super::rights::{may_ask, may_register};
 
 pub(super) struct Porter {
     desk: Arc<Desk>,
     registrar: Arc<Registrar>,
+    replica: Replica,
 }
 
 type Answer = BoxFuture<'static, Result<Bytes, Refused>>;
 
 impl Porter {
-    pub fn new(desk: Arc<Desk>, badge: Arc<Badge>) -> Porter {
-        Porter { desk, registrar: Arc::new(Registrar::new(badge)) }
+    pub fn new(desk: Arc<Desk>, badge: Arc<Badge>, replica: Replica) -> Porter {
+        Porter { desk, registrar: Arc::new(Registrar::new(badge)), replica }
     }
 
     /// Answers what was asked on a connection for `purpose`.
     pub fn answer(&self, caller: Caller, purpose: Purpose, body: &[u8]) -> Answer {
         let allowed = asks::decode(body).and_then(|ask: Ask| {
-            may_ask(caller.peer, purpose, &ask).map(|()| ask).map_err(Refused)
+            may_ask(caller.peer, purpose, &ask).map_err(Refused)?;
+            self.may_register(caller, &ask).map(|()| ask)
         });
         let ask = match allowed {
             Ok(ask) => ask,
@@ -55,6 +58,14 @@ impl Porter {
             }
             ask => self.desk.answer(ask),
         }
+    }
+
+    fn may_register(&self, caller: Caller, ask: &Ask) -> Result<(), Refused> {
+        let Ask::Propose { command, .. } = ask else { return Ok(()) };
+        let state = self.replica.snapshot();
+        let member = caller.peer.and_then(|peer| state.member(peer.id));
+        let own = member.map(|member| member.name.folded());
+        may_register(caller.peer, own.as_ref(), command).map_err(Refused)
     }
 
     /// What others say of themselves is believed of servers that have shown who they are. Who is

@@ -49,7 +49,7 @@ impl Relay {
                 self.edge.confirm_with(pulses, Haste::Merged).await.into()
             }
             Ask::Past { query, seen } => self.edge.recall(&query, seen).await.into(),
-            ask @ (Ask::Identify(_) | Ask::Login { .. }) => {
+            ask @ (Ask::Identify(_) | Ask::Login { .. } | Ask::Reveal { .. }) => {
                 self.edge.inquire(&ask).await.unwrap_or(Reply::NotLeader)
             }
             // What only a leader can do is never asked of a relay.

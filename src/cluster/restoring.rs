@@ -3,7 +3,10 @@
 //! Until that command is applied nothing has changed, whatever breaks off. What was staged and
 //! abandoned is cleared away: at once if that can be said, else by the leader after a while.
 
+use std::pin::pin;
+
 use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
 
 use crate::lifecycle::chance;
 use crate::model::{Revision, limits};
@@ -36,7 +39,7 @@ pub struct Restored {
 }
 
 /// A backup on its way in, in pieces of any length. It holds no more than one piece of the log.
-pub struct Restoring {
+struct Restoring {
     cluster: Cluster,
     id: u128,
     unwrapping: Unwrapping,
@@ -45,8 +48,32 @@ pub struct Restoring {
 }
 
 impl Cluster {
+    /// Restores a backup that comes in pieces over everything, through a server only: all of it
+    /// or, whatever goes wrong, nothing. The outer error is that of the pieces.
+    pub async fn restore<E>(
+        &self,
+        pieces: impl Stream<Item = Result<Bytes, E>>,
+    ) -> Result<Result<Restored, RestoreError>, E> {
+        let mut restoring = self.begin_restore();
+        let mut pieces = pin!(pieces);
+        while let Some(piece) = pieces.next().await {
+            let pushed = match piece {
+                Ok(piece) => restoring.push(&piece).await,
+                Err(error) => {
+                    restoring.abandon().await;
+                    return Err(error);
+                }
+            };
+            if let Err(error) = pushed {
+                restoring.abandon().await;
+                return Ok(Err(error));
+            }
+        }
+        Ok(restoring.finish().await)
+    }
+
     /// Begins to restore a backup over everything; through a server only.
-    pub fn begin_restore(&self) -> Restoring {
+    fn begin_restore(&self) -> Restoring {
         let (unwrapping, gathered) = (Unwrapping::default(), BytesMut::new());
         Restoring { cluster: self.clone(), id: chance::random(), unwrapping, gathered, offset: 0 }
     }
@@ -54,7 +81,7 @@ impl Cluster {
 
 impl Restoring {
     /// Takes the next bytes of the file: a backup, or one that etcd's client has saved.
-    pub async fn push(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+    async fn push(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
         let bytes = self.unwrapping.push(bytes);
         self.gather(&bytes).await
     }
@@ -73,7 +100,7 @@ impl Restoring {
     }
 
     /// Puts it in the place of what there is. All of it or nothing.
-    pub async fn finish(mut self) -> Result<Restored, RestoreError> {
+    async fn finish(mut self) -> Result<Restored, RestoreError> {
         let done = self.commit().await;
         if matches!(done, Err(RestoreError::Refused(_) | RestoreError::Backup(_))) {
             self.abandon().await;
@@ -97,7 +124,7 @@ impl Restoring {
     }
 
     /// Clears away what was staged, as far as that can be done now.
-    pub async fn abandon(self) {
+    async fn abandon(self) {
         if self.offset > 0
             && let Err(error) = self.cluster.propose(Command::Unstage(self.id)).await
         {
@@ -110,6 +137,9 @@ impl Restoring {
         if self.offset == 0 {
             // What is no backup at all is not brought into the log.
             BackupReader::default().push(&bytes)?;
+            if bytes.is_empty() {
+                return Err(BackupError::Short(0).into());
+            }
         } else if bytes.is_empty() {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Decides what each kind of agent may ask of another. Pure: the one table of who may do what.
 
 use crate::access::Caller;
-use crate::model::{NodeId, Role};
+use crate::model::{Folded, NodeId, Role};
 use crate::net::peer::{Peer, Purpose};
 use crate::state::Command;
 
@@ -88,8 +88,12 @@ pub(super) fn may_ask(caller: Option<Peer>, purpose: Purpose, ask: &Ask) -> Resu
         // Whoever follows is told every key anyhow.
         (Purpose::Door, Ask::Past { .. }) if kind.is_member() => Ok(()),
         (_, Ask::Past { .. }) => no("the past"),
-        (Purpose::Door, Ask::Identify(_) | Ask::Login { .. }) if kind.is_member() => Ok(()),
-        (_, Ask::Identify(_) | Ask::Login { .. }) => no("asking about users"),
+        (Purpose::Door, Ask::Identify(_) | Ask::Login { .. } | Ask::Reveal { .. })
+            if kind.is_member() =>
+        {
+            Ok(())
+        }
+        (_, Ask::Identify(_) | Ask::Login { .. } | Ask::Reveal { .. }) => no("asking about users"),
         (_, Ask::Who(_)) => no("asking who is there"),
         (_, Ask::Join(_)) => no("joining here"),
         (_, Ask::Renew { .. }) => no("a new certificate"),
@@ -151,6 +155,11 @@ fn right(command: &Command) -> Right {
         | Command::SessionCreate(_)
         | Command::SessionDestroy(_)
         | Command::Account(_)
+        | Command::QueryPut { .. }
+        | Command::QueryDelete(_)
+        | Command::EventFire(_)
+        | Command::Autopilot { .. }
+        | Command::Acl(_)
         | Command::Alarm { .. } => Right::Somebody,
         // Decided by what is inside.
         Command::For(_) => Right::Leader,
@@ -207,6 +216,20 @@ fn may_propose(caller: Option<Peer>, command: &Command) -> Result<(), String> {
         Right::Leader => false,
     };
     if may { Ok(()) } else { Err(format!("this command is not for {}", name(kind))) }
+}
+
+/// What an edge says in its own name is of its own node: for others it has to say who wants it. A
+/// relay passes on what its followers say.
+pub(super) fn may_register(
+    caller: Option<Peer>,
+    own: Option<&Folded>,
+    command: &Command,
+) -> Result<(), String> {
+    let Command::Catalog(ops) = command else { return Ok(()) };
+    if Kind::of(caller) != Kind::Edge || ops.iter().all(|op| Some(&op.node()) == own) {
+        return Ok(());
+    }
+    Err("an edge speaks for its own node alone".to_owned())
 }
 
 fn name(kind: Kind) -> &'static str {

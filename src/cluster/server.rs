@@ -230,6 +230,10 @@ impl Server {
                 let done = self.login(&name, password.0).await;
                 Reply::LoggedIn(done.map(|token| Secret(Zeroizing::new(token))))
             }
+            Ask::Reveal { accessor, token } => {
+                let caller = self.logins.look_at(&token.0).caller;
+                Reply::Revealed(self.reveal(accessor, &caller).map(Secret))
+            }
             Ask::Probe(id) => Reply::There(is_there(self, id).await),
             Ask::Join(_) | Ask::Renew { .. } => {
                 Reply::Denied("that is asked at the entrance".to_owned())
@@ -361,6 +365,7 @@ impl Server {
             term: status.term,
             committed: status.committed.map_or(0, |committed| committed.index),
             voters: status.voters.clone(),
+            membership: self.raft.membership(),
             synced: self.is_synced(),
             last_contact: heard.unwrap_or_else(|| self.since.elapsed()),
             upstream: None,

@@ -1,7 +1,7 @@
 //! A cluster of one without a log: what the fronts' tests run against.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::model::{Applied, NodeId, NodeName, Role, Stamp};
 use crate::replica::{self, Writer};
@@ -10,9 +10,10 @@ use crate::telemetry::Metrics;
 
 use super::asks::Pulse;
 use super::logins::Logins;
+use super::steady::Steady;
 use super::survey::Surveys;
 use super::threshold::Threshold;
-use super::{Alive, Cluster, Config, Door, RaftRole, Standing};
+use super::{Alive, Cluster, Config, Door, OwnTokens, RaftRole, Standing};
 
 pub(super) struct Solo {
     writer: Mutex<Writer>,
@@ -52,6 +53,7 @@ impl Solo {
             term: 1,
             committed: 0,
             voters: vec![NodeId(1)],
+            membership: 1,
             synced: true,
             last_contact: Duration::ZERO,
             upstream: None,
@@ -80,7 +82,8 @@ impl Cluster {
             token: None,
         };
         let settings = Settings::default();
-        solo.propose(Command::Found(Founding { cluster: 1, lineage: 1, settings, founder, trust }));
+        let founding = Founding { cluster: 1, lineage: 1, settings, founder, trust, acl: None };
+        solo.propose(Command::Found(founding));
         cluster.threshold.open(Door::Solo(Arc::new(solo)));
         cluster
     }
@@ -96,6 +99,9 @@ impl Cluster {
         let threshold = Arc::new(Threshold::new(&config, &Metrics::default()));
         let logins = Arc::new(Logins::new(None));
         let surveys = Surveys::default();
-        (Cluster { name, replica, threshold, badge: None, logins, surveys }, writer)
+        let own = OwnTokens::default();
+        let steady = Arc::new(Steady::new(SystemTime::now()));
+        let badge = None;
+        (Cluster { name, replica, threshold, badge, logins, surveys, own, steady }, writer)
     }
 }

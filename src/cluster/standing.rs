@@ -38,6 +38,8 @@ pub struct Standing {
     pub committed: u64,
     /// Servers that vote, as far as this agent knows.
     pub voters: Vec<NodeId>,
+    /// The entry of the log that made these the voters; 0 where that is not known.
+    pub membership: u64,
     /// The state has been received once, and replay has reached what was committed.
     pub synced: bool,
     /// Time since this agent last knew itself in touch with the leader; zero on the leader.

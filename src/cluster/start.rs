@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::identity::Admitted;
 use crate::lifecycle::{Backoff, Level, Life, Shutdown, chance};
@@ -14,6 +14,7 @@ use crate::replica::{self, Replica, Writer};
 use crate::state::{Admission, Command, Founding, Outcome, Part, State};
 use crate::telemetry::{Counter, Gauge, Metrics};
 
+use super::acquaintance::Greeter;
 use super::asks::Introduction;
 use super::badge::Badge;
 use super::carrier::Carrier;
@@ -34,6 +35,7 @@ use super::renewal::Renewal;
 use super::roster::Roster;
 use super::server::{Parts, Server};
 use super::service::ServerDuties;
+use super::steady::Steady;
 use super::survey::Surveys;
 use super::{Cluster, ClusterError, Door, SUBJECT, Threshold};
 
@@ -57,7 +59,14 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
         badge: Some(badge.clone()),
         logins: logins.clone(),
         surveys: surveys.clone(),
+        own: config.own.clone(),
+        steady: Arc::new(Steady::new(SystemTime::now())),
     };
+    let (steady, watched, shutdown) =
+        (cluster.steady.clone(), replica.clone(), life.shutdown.clone());
+    life.tasks.spawn("how servers are", async move {
+        shutdown.or(steady.watch(&watched)).await;
+    });
     let renewal = Renewal {
         badge: badge.clone(),
         guard: guard.clone(),
@@ -89,6 +98,8 @@ pub async fn start(config: Config, life: Life, metrics: &Metrics) -> Result<Clus
         listening: closing.child(),
         closing,
     };
+    let greeter = Greeter { links: arrival.links.clone(), desk: arrival.desk.clone() };
+    arrival.threshold.greet_by(greeter);
     if arrival.config.may_serve() || arrival.config.follows_as() == Role::Relay {
         arrival.listen()?;
     }
@@ -381,6 +392,7 @@ impl Arrival {
             settings: self.config.settings.clone(),
             founder: self.admission(Role::Server, chance::random()),
             trust: self.badge.founding_trust()?,
+            acl: self.config.acl.clone().map(Box::new),
         };
         match patience::propose(server, &Command::Found(founding)).await {
             Ok((Outcome::Refused(refusal), _)) => Err(failed(refusal.to_string())),

@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use crate::model::{NodeId, Role};
 use crate::telemetry::{Counter, Gauge, Metrics};
 
+use super::acquaintance::Greeter;
 use super::config::Config;
 use super::{Door, Standing};
 
 pub(super) struct Threshold {
     door: OnceLock<Door>,
+    greeter: OnceLock<Greeter>,
     hoped: Role,
     since: Instant,
     proposals: Counter,
@@ -49,6 +51,7 @@ impl Threshold {
         metrics.register_known(known, "The same, as etcd calls it", failures.clone());
         Threshold {
             door: OnceLock::new(),
+            greeter: OnceLock::new(),
             hoped: if config.may_serve() { Role::Server } else { config.follows_as() },
             since: Instant::now(),
             proposals: metrics.register(
@@ -75,6 +78,16 @@ impl Threshold {
         self.door.get()
     }
 
+    /// The agent can say who it is.
+    pub fn greet_by(&self, greeter: Greeter) {
+        // It is set once.
+        let _ = self.greeter.set(greeter);
+    }
+
+    pub fn greeter(&self) -> Option<&Greeter> {
+        self.greeter.get()
+    }
+
     pub fn proposing(&self) -> Proposing<'_> {
         self.pending.inc();
         Proposing(self)
@@ -91,6 +104,7 @@ impl Threshold {
             term: 0,
             committed: 0,
             voters: Vec::new(),
+            membership: 0,
             synced: false,
             last_contact: self.since.elapsed().max(Duration::from_millis(1)),
             upstream: None,

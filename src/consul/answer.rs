@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::json;
+use super::shared::Content;
 
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -17,6 +18,8 @@ const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
 const LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact");
 const EFFECTIVE: HeaderName = HeaderName::from_static("x-consul-effective-consistency");
+/// Whether an answer came from a cache.
+const CACHE: HeaderName = HeaderName::from_static("x-cache");
 /// How many keys were left out of the JSON because they are not UTF-8.
 const OMITTED: HeaderName = HeaderName::from_static("x-remora-omitted");
 
@@ -32,15 +35,27 @@ pub struct Freshness {
 
 /// Compact JSON, or with four spaces and a newline at the end.
 pub fn json<T: Serialize>(value: &T, pretty: bool) -> Response<Body> {
-    json_bytes(json::to_vec(value, pretty))
+    json_body(Body::from(json::to_vec(value, pretty)))
 }
 
-pub fn json_bytes(body: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
+pub fn json_body(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     add_vary(headers);
     headers.insert(CONTENT_TYPE, JSON);
     response
+}
+
+/// What an equal question may have been answered with. None: there is nothing to show.
+pub fn content(content: &Content) -> Option<Response<Body>> {
+    let (mut response, omitted) = match content {
+        Content::Nothing { .. } => return None,
+        Content::Whole { body, omitted } => (json_body(Body::from(body.clone())), *omitted),
+        Content::Shuffled(deck) => (json_body(Body::new(deck.deal(&mut rand::rng()))), 0),
+        Content::Raw(value) => (raw(value.clone()), 0),
+    };
+    add_omitted(response.headers_mut(), omitted);
+    Some(response)
 }
 
 /// What registrations answer: 200 and nothing.
@@ -66,9 +81,13 @@ pub fn add_vary(headers: &mut HeaderMap) {
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
 }
 
+/// An index alone. Never 0: clients take that for "no index at all".
+pub fn add_index(headers: &mut HeaderMap, index: u64) {
+    headers.insert(INDEX, HeaderValue::from(index.max(1)));
+}
+
 pub fn add_freshness(headers: &mut HeaderMap, freshness: &Freshness) {
-    // Never 0: clients take that for "no index at all".
-    headers.insert(INDEX, HeaderValue::from(freshness.index.max(1)));
+    add_index(headers, freshness.index);
     add_contact(headers, freshness);
     if let Some(effective) = freshness.effective {
         headers.insert(EFFECTIVE, HeaderValue::from_static(effective));
@@ -80,6 +99,11 @@ pub fn add_contact(headers: &mut HeaderMap, freshness: &Freshness) {
     headers.insert(KNOWN_LEADER, if freshness.known_leader { TRUE } else { FALSE });
     let milliseconds = u64::try_from(freshness.last_contact.as_millis()).unwrap_or(u64::MAX);
     headers.insert(LAST_CONTACT, HeaderValue::from(milliseconds));
+}
+
+/// Who asks for what is cached gets what is true: there is no cache but the state in memory.
+pub fn add_uncached(headers: &mut HeaderMap) {
+    headers.insert(CACHE, HeaderValue::from_static("MISS"));
 }
 
 pub fn add_omitted(headers: &mut HeaderMap, omitted: u64) {

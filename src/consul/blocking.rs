@@ -3,18 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use axum::body::Body;
+use http::Response;
+use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::cluster::{Cluster, Consistency, ReadError};
-use crate::model::limits;
+use crate::model::{Index, limits};
 use crate::replica::{Topic, Watch};
 use crate::state::State;
 
 use super::Front;
-use super::answer::Freshness;
+use super::answer::{self, Freshness};
+use super::call::Call;
 use super::error::Failure;
 use super::params::{Mode, Options};
+use super::patience;
+use super::shared;
+
+pub use super::shared::Mark;
 
 /// How long catalog and health wait for a leader before they answer from memory.
 const CATALOG_HOLD: Duration = Duration::from_secs(1);
@@ -26,14 +33,6 @@ pub enum Class {
     Keys,
     /// Answered from memory, marked as such, unless the caller wants consistency.
     Catalog,
-}
-
-/// Where an answer stands: clients ask for anything newer than its index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    pub index: u64,
-    /// There is something to show.
-    pub found: bool,
 }
 
 /// A state to answer from.
@@ -107,12 +106,7 @@ async fn wait(
     time: Duration,
     mut done: impl FnMut(&State) -> bool,
 ) -> Result<Arc<State>, Failure> {
-    let Ok(_place) = front.waiters.try_acquire() else {
-        return Err(Failure::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "Too many blocking queries are waiting on this agent",
-        ));
-    };
+    let Ok(_place) = front.places.waiters.try_acquire() else { return Err(shared::too_many()) };
     let deadline = Instant::now() + jittered(time, rand::random_range(0.0..1.0));
     loop {
         let woken = tokio::select! {
@@ -134,6 +128,18 @@ fn view(
     mark: Mark,
     known_leader: bool,
 ) -> View {
+    let freshness = freshness(front, class, options, mark.index, known_leader);
+    View { state, freshness }
+}
+
+/// What is said of how fresh an answer is.
+pub fn freshness(
+    front: &Front,
+    class: Class,
+    options: &Options,
+    index: Index,
+    known_leader: bool,
+) -> Freshness {
     let effective = match options.mode {
         _ if class == Class::Keys => None,
         Mode::Default => Some("leader"),
@@ -145,12 +151,30 @@ fn view(
         (true, Mode::Default | Mode::Consistent) => Duration::ZERO,
         _ => front.cluster.standing().last_contact,
     };
-    let freshness = Freshness { index: mark.index, known_leader, last_contact, effective };
-    View { state, freshness }
+    Freshness { index, known_leader, last_contact, effective }
+}
+
+/// Rows of a view.
+pub fn respond<T: Serialize>(call: &Call<'_>, view: &View, rows: &T) -> Response<Body> {
+    let mut response = answer::json(rows, call.pretty());
+    answer::add_freshness(response.headers_mut(), &view.freshness);
+    if call.params.has("cached") {
+        answer::add_uncached(response.headers_mut());
+    }
+    response
+}
+
+/// Whether there is a leader behind what is told of the servers, unless less is enough.
+pub async fn led(front: &Front, options: &Options) -> Result<(), Failure> {
+    match options.mode {
+        Mode::Stale => drop(front.cluster.read(Consistency::Local).await?),
+        Mode::Default | Mode::Consistent => drop(patience::read(&front.cluster).await?),
+    }
+    Ok(())
 }
 
 /// The state, and whether a leader stands behind it.
-async fn fresh(
+pub async fn fresh(
     cluster: &Cluster,
     class: Class,
     options: &Options,
@@ -167,7 +191,7 @@ async fn fresh(
         options.mode == Mode::Stale || (class == Class::Catalog && options.mode == Mode::Default);
     // The cluster waits for a leader by itself, longer than a fallback should.
     let hold = if falls_back { CATALOG_HOLD } else { limits::LEADER_PATIENCE };
-    let read = timeout(hold, cluster.read(Consistency::Linearizable)).await;
+    let read = timeout(hold, patience::read(cluster)).await;
     match read.unwrap_or(Err(ReadError::NoLeader)) {
         Ok(state) => Ok((state, true)),
         Err(ReadError::NoLeader | ReadError::NoQuorum) if falls_back => {

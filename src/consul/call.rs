@@ -2,48 +2,61 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::header::{ALLOW, CACHE_CONTROL, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::access::{Area, Need};
-use crate::cluster::{Asker, Consistency, Credential};
+use crate::access::Need;
+use crate::cluster::Asker;
 use crate::model::limits;
-use crate::net::http::{BodyError, collect, path, token};
+use crate::net::http::{BodyError, collect, path};
 use crate::state::{self, Command, Outcome};
 
 use super::error::{Failure, plain};
 use super::params::{self, Options, Params};
 use super::routes::{self, Endpoint, Found, Route};
+use super::shared::Key;
 use super::{
-    Front, agent, answer, catalog, health, identity, kv, maintenance, session, status, txn,
+    Front, acl, agent, answer, catalog, coordinate, event, guard, gzip, health, kv, maintenance,
+    members, mesh, operator, patience, query, session, snapshot, status, stream, txn,
 };
 
 pub type Answer = Result<Response<Body>, Failure>;
 
 /// A request that found its endpoint.
 pub struct Call<'a> {
-    pub front: &'a Front,
+    pub front: &'a Arc<Front>,
     pub method: &'a Method,
+    pub route: &'static Route,
     /// What stands behind the endpoint's path, decoded.
     pub rest: Cow<'a, [u8]>,
     /// As it was sent.
     pub query: Option<&'a str>,
     pub params: Params<'a>,
-    pub cache_control: Option<&'a str>,
+    pub headers: &'a HeaderMap,
     /// Who asks.
     pub asker: Asker,
+    /// The token that it shows, or that the agent has for it.
+    pub secret: Option<String>,
+    /// Something was not shown to it.
+    pub hidden: Arc<AtomicBool>,
 }
 
 impl Call<'_> {
     pub fn options(&self) -> Result<Options, Failure> {
         let datacenter = &self.front.config.datacenter;
-        let options = Options::parse(&self.params, self.cache_control, datacenter)?;
+        let options = Options::parse(&self.params, self.cache_control(), datacenter)?;
         params::no_namespace(&self.params)?;
         Ok(options)
+    }
+
+    pub fn cache_control(&self) -> Option<&str> {
+        self.headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok())
     }
 
     pub fn pretty(&self) -> bool {
@@ -60,6 +73,11 @@ impl Call<'_> {
         if self.rest.is_empty() { Err(Failure::bad(missing)) } else { Ok(self.name()) }
     }
 
+    /// What it asks, to be told from others. `about` is what its path stands for beside its words.
+    pub fn key(&self, about: &str) -> Key {
+        Key::new(self.route.path, &self.rest, about, &self.params, &self.asker.caller)
+    }
+
     /// Whether who asks may do that, as this state knows it.
     pub fn may(&self, state: &state::State, need: Need<'_>) -> Result<(), Failure> {
         Ok(state.judge(&self.asker.caller, need)?)
@@ -67,7 +85,7 @@ impl Call<'_> {
 
     /// Has a command applied, for who asks.
     pub async fn propose(&self, command: Command) -> Result<Outcome, Failure> {
-        match self.front.cluster.propose_for(&self.asker, command).await? {
+        match patience::propose(&self.front.cluster, &self.asker, command).await? {
             Outcome::Refused(refusal) => Err(refusal.into()),
             outcome => Ok(outcome),
         }
@@ -91,101 +109,120 @@ pub async fn answer(State(front): State<Arc<Front>>, request: Request<Body>) -> 
             return response;
         }
     };
-    let response = match enter(&front, route, &parts, rest, body).await {
+    let mut response = match enter(&front, route, &parts, rest, body).await {
         Ok(response) => response,
         Err(failure) => failure.into_response(),
     };
+    guard::note_default(&front, &mut response);
+    if gzip::is_accepted(&parts.headers) {
+        response = gzip::compressed(response).await;
+    }
     front.requests.count(route.class, response.status());
     response
 }
 
 async fn enter(
-    front: &Front,
+    front: &Arc<Front>,
     route: &'static Route,
     parts: &http::request::Parts,
     rest: Cow<'_, [u8]>,
     body: Body,
 ) -> Answer {
+    if front.config.blocked.iter().any(|path| parts.uri.path().starts_with(path)) {
+        let text = "Endpoint is blocked by agent configuration";
+        return Err(Failure::new(StatusCode::FORBIDDEN, text));
+    }
     if parts.method == Method::OPTIONS {
-        let mut response = answer::empty(StatusCode::OK);
+        let mut response = match route.endpoint {
+            // As Consul has it of this path alone.
+            Endpoint::Query => answer::json_body(Body::from("{}")),
+            _ => answer::empty(StatusCode::OK),
+        };
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.methods.allow()));
         return Ok(response);
     }
     if !route.methods.allows(&parts.method) {
         let text = format!("method {} not allowed", parts.method);
         let mut response = Failure::new(StatusCode::METHOD_NOT_ALLOWED, text).into_response();
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.methods.allow()));
+        let allow = route.methods.allow();
+        let allow = match route.endpoint {
+            Endpoint::Query => allow.trim_start_matches("OPTIONS,"),
+            _ => allow,
+        };
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         return Ok(response);
     }
     let query = parts.uri.query();
     let params = Params::parse(query).map_err(|_| Failure::internal(""))?;
-    let cache_control = parts.headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
-    let asker = asker(front, route.area, &params, &parts.headers).await?;
-    let call = Call { front, method: &parts.method, rest, query, params, cache_control, asker };
-    dispatch(route.endpoint, call, body).await
-}
-
-/// Who asks for something of that area. What keys it touches is judged where they are read.
-async fn asker(
-    front: &Front,
-    area: Area,
-    params: &Params<'_>,
-    headers: &HeaderMap,
-) -> Result<Asker, Failure> {
-    if matches!(area, Area::Open | Area::Catalog) {
-        // Whatever token is shown: users and roles have no say in it.
-        return Ok(Asker::nobody());
+    let (method, demand) = (&parts.method, route.demand(&parts.method));
+    let visitor = guard::visitor(front, demand, &params, &parts.headers).await?;
+    let (asker, hidden) = (visitor.asker.clone(), Arc::<AtomicBool>::default());
+    let (noted, secret) = (hidden.clone(), visitor.secret.clone());
+    let headers = &parts.headers;
+    let call = Call { front, method, route, rest, query, params, headers, asker, secret, hidden };
+    // What is shown there is the token itself, and whether it is one.
+    if route.endpoint != Endpoint::Acl(acl::Path::TokenSelf) {
+        let waits = *method == Method::GET && route.is_waited_for();
+        let failed = |failure: Failure| if waits { failure.of_denied_read() } else { failure };
+        call.admit(demand).await.map_err(failed)?;
     }
-    let shown = params.get("token").filter(|shown| !shown.is_empty()).or_else(|| token(headers));
-    let credential = shown.map_or(Credential::Nothing, |shown| Credential::Token(shown.into()));
-    let asker = front.cluster.asker(&credential).await?;
-    let need = match area {
-        Area::Operator => Need::Root,
-        Area::Users => Need::User,
-        Area::Open | Area::Keys | Area::Catalog => return Ok(asker),
-    };
-    front.cluster.read(Consistency::Local).await?.judge(&asker.caller, need)?;
-    Ok(asker)
+    let mut response = dispatch(route.endpoint, call, body).await?;
+    visitor.note(&noted, &mut response);
+    Ok(response)
 }
 
+/// Each on the heap by itself: who waits takes no room for what others might ask.
 async fn dispatch(endpoint: Endpoint, call: Call<'_>, body: Body) -> Answer {
     match endpoint {
-        Endpoint::Kv => kv::answer(call, body).await,
-        Endpoint::Txn => txn::answer(call, body).await,
-        Endpoint::SessionCreate => session::create(call, body).await,
-        Endpoint::SessionDestroy => session::destroy(call).await,
-        Endpoint::SessionRenew => session::renew(call).await,
-        Endpoint::SessionInfo => session::info(call).await,
-        Endpoint::SessionNode => session::node(call).await,
-        Endpoint::SessionList => session::list(call).await,
-        Endpoint::HealthService => health::service(call).await,
-        Endpoint::HealthChecks => health::checks(call).await,
-        Endpoint::HealthNode => health::node(call).await,
-        Endpoint::HealthState => health::state(call).await,
+        Endpoint::Kv => kv::answer(call, body).boxed().await,
+        Endpoint::Acl(path) => acl::answer(call, path, body).boxed().await,
+        Endpoint::Txn => txn::answer(call, body).boxed().await,
+        Endpoint::SessionCreate => session::create(call, body).boxed().await,
+        Endpoint::SessionDestroy => session::destroy(call).boxed().await,
+        Endpoint::SessionRenew => session::renew(call).boxed().await,
+        Endpoint::SessionInfo => session::info(call).boxed().await,
+        Endpoint::SessionNode => session::node(call).boxed().await,
+        Endpoint::SessionList => session::list(call).boxed().await,
+        Endpoint::HealthService => health::service(call).boxed().await,
+        Endpoint::HealthChecks => health::checks(call).boxed().await,
+        Endpoint::HealthNode => health::node(call).boxed().await,
+        Endpoint::HealthState => health::state(call).boxed().await,
         Endpoint::CatalogDatacenters => catalog::datacenters(&call),
-        Endpoint::CatalogNodes => catalog::nodes(call).await,
-        Endpoint::CatalogServices => catalog::services(call).await,
-        Endpoint::CatalogService => catalog::service(call).await,
-        Endpoint::CatalogNode => catalog::node(call).await,
-        Endpoint::CatalogNodeServices => catalog::node_services(call).await,
-        Endpoint::CatalogRegister => catalog::register(call, body).await,
-        Endpoint::CatalogDeregister => catalog::deregister(call, body).await,
-        Endpoint::Mesh(missing, nothing) => catalog::mesh(call, missing, nothing).await,
+        Endpoint::CatalogNodes => catalog::nodes(call).boxed().await,
+        Endpoint::CatalogServices => catalog::services(call).boxed().await,
+        Endpoint::CatalogService => catalog::service(call).boxed().await,
+        Endpoint::CatalogNode => catalog::node(call).boxed().await,
+        Endpoint::CatalogNodeServices => catalog::node_services(call).boxed().await,
+        Endpoint::CatalogRegister => catalog::register(call, body).boxed().await,
+        Endpoint::CatalogDeregister => catalog::deregister(call, body).boxed().await,
+        Endpoint::Mesh(mesh) => mesh::answer(call, mesh, body).boxed().await,
+        Endpoint::Queries => query::all(call, body).boxed().await,
+        Endpoint::Query => query::one(call, body).boxed().await,
+        Endpoint::EventFire => event::fire(call, body).boxed().await,
+        Endpoint::EventList => event::list(call).boxed().await,
+        Endpoint::Operator(operator) => operator::answer(call, operator, body).boxed().await,
+        Endpoint::CoordinateDatacenters => coordinate::datacenters(&call),
+        Endpoint::CoordinateNodes => coordinate::nodes(call).boxed().await,
+        Endpoint::CoordinateNode => coordinate::node(&call),
+        Endpoint::CoordinateUpdate => coordinate::update(call, body).boxed().await,
+        Endpoint::Snapshot => snapshot::answer(call, body).boxed().await,
+        Endpoint::Watch => stream::answer(call).boxed().await,
         Endpoint::StatusLeader => status::leader(&call),
         Endpoint::StatusPeers => status::peers(&call),
-        Endpoint::AgentSelf => identity::itself(call).await,
-        Endpoint::AgentMembers => identity::members(call).await,
-        Endpoint::AgentServices => agent::services(call).await,
-        Endpoint::AgentService => agent::service(call).await,
-        Endpoint::AgentRegister => agent::register(call, body).await,
-        Endpoint::AgentDeregister => agent::deregister(call).await,
-        Endpoint::AgentServiceMaintenance => maintenance::of_service(call).await,
-        Endpoint::AgentMaintenance => maintenance::of_node(call).await,
-        Endpoint::AgentChecks => agent::checks(call).await,
-        Endpoint::AgentCheckRegister => agent::register_check(call, body).await,
-        Endpoint::AgentCheckDeregister => agent::deregister_check(call).await,
-        Endpoint::AgentCheckReport(status) => agent::report(call, status).await,
-        Endpoint::AgentCheckUpdate => agent::update(call, body).await,
+        Endpoint::Agent(part) => agent::answer(call, part).boxed().await,
+        Endpoint::AgentSelf => agent::itself(call).boxed().await,
+        Endpoint::AgentMembers => members::list(call).boxed().await,
+        Endpoint::AgentServices => agent::services(call).boxed().await,
+        Endpoint::AgentService => agent::service(call).boxed().await,
+        Endpoint::AgentRegister => agent::register(call, body).boxed().await,
+        Endpoint::AgentDeregister => agent::deregister(call).boxed().await,
+        Endpoint::AgentServiceMaintenance => maintenance::of_service(call).boxed().await,
+        Endpoint::AgentMaintenance => maintenance::of_node(call).boxed().await,
+        Endpoint::AgentChecks => agent::checks(call).boxed().await,
+        Endpoint::AgentCheckRegister => agent::register_check(call, body).boxed().await,
+        Endpoint::AgentCheckDeregister => agent::deregister_check(call).boxed().await,
+        Endpoint::AgentCheckReport(status) => agent::report(call, status).boxed().await,
+        Endpoint::AgentCheckUpdate => agent::update(call, body).boxed().await,
     }
 }
 

@@ -11,73 +11,142 @@ use crate::replica::Topic;
 use crate::state::{Command, InstanceRow, InstanceView, NodeRow, State};
 
 use super::answer;
-use super::blocking::{self, Class, Mark, View};
 use super::call::{Answer, Call, whole};
 use super::entry;
 use super::error::Failure;
-use super::health::{arrange, chosen, matches_meta, near, respond};
+use super::filter::rows::{Node, Service, ServiceNode};
+use super::filter::{Filter, schema};
+use super::guard::Seer;
+use super::instances::{Wanted, matches_meta, near};
 use super::params;
 use super::rows::{NodeJson, ServiceJson, ServiceNodeJson};
+use super::shared::{self, Content, Mark, Question};
 
 /// The cluster is one datacenter.
 pub fn datacenters(call: &Call<'_>) -> Answer {
     params::consistency(&call.params)?;
-    Ok(answer::json(&[&call.front.config.datacenter], call.pretty()))
+    let mut response = answer::json(&[&call.front.config.datacenter], call.pretty());
+    if call.params.has("cached") {
+        answer::add_uncached(response.headers_mut());
+    }
+    Ok(response)
 }
 
 pub async fn nodes(call: Call<'_>) -> Answer {
-    let options = call.options()?;
-    let topics = || vec![Topic::Nodes];
-    let mark = |state: &State| Mark { index: state.nodes_index(), found: true };
-    let view = blocking::read(call.front, Class::Catalog, &options, topics, mark)
-        .await
-        .map_err(Failure::with_index)?;
-    let meta = params::node_meta(&call.params);
-    let mut rows: Vec<(&Folded, &Arc<NodeRow>)> =
-        view.state.nodes().filter(|(_, row)| matches_meta(row, &meta)).collect();
-    if let Some(near) = near(&call) {
-        rows.sort_by_key(|(name, _)| **name != near);
+    shared::of_catalog(&call, "", || {
+        Ok(Box::new(Nodes {
+            filter: Filter::of(&call.params, schema::NODE)?,
+            meta: params::node_meta(&call.params),
+            near: near(&call),
+            datacenter: call.front.config.datacenter.clone(),
+            pretty: call.pretty(),
+        }))
+    })
+    .await
+}
+
+struct Nodes {
+    filter: Filter,
+    meta: Vec<(String, String)>,
+    near: Option<Folded>,
+    datacenter: String,
+    pretty: bool,
+}
+
+impl Question for Nodes {
+    fn topics(&self) -> Vec<Topic> {
+        vec![Topic::Nodes]
     }
-    let datacenter = &*call.front.config.datacenter;
-    let rows: Vec<NodeJson<'_>> =
-        rows.into_iter().map(|(_, row)| NodeJson::new(row, datacenter)).collect();
-    Ok(respond(&call, &view, &rows))
+
+    fn mark(&self, state: &State) -> Mark {
+        Mark { index: state.nodes_index(), found: true }
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        let datacenter = &*self.datacenter;
+        let rows = seer.state.nodes().filter(|(name, _)| seer.node(name.as_str()));
+        let kept = |row: &Arc<NodeRow>| {
+            matches_meta(row, &self.meta) && self.filter.keeps(&Node { row, datacenter })
+        };
+        let mut rows: Vec<(&Folded, &Arc<NodeRow>)> = rows.filter(|(_, row)| kept(row)).collect();
+        if let Some(near) = &self.near {
+            rows.sort_by_key(|(name, _)| *name != near);
+        }
+        let rows: Vec<NodeJson<'_>> =
+            rows.into_iter().map(|(_, row)| NodeJson::new(row, datacenter)).collect();
+        Ok(Content::json(&rows, self.pretty))
+    }
 }
 
 /// Every service's name with the tags of all its instances.
 pub async fn services(call: Call<'_>) -> Answer {
-    let options = call.options()?;
-    let meta = params::node_meta(&call.params);
-    let topics = || match meta.is_empty() {
-        true => vec![Topic::Services],
-        false => vec![Topic::Services, Topic::Nodes],
-    };
-    let mark = |state: &State| Mark {
-        index: match meta.is_empty() {
-            true => state.services_index(),
-            false => state.services_index().max(state.nodes_index()),
-        },
-        found: true,
-    };
-    let view = blocking::read(call.front, Class::Catalog, &options, topics, mark)
-        .await
-        .map_err(Failure::with_index)?;
-    let services: BTreeMap<Arc<str>, Vec<Arc<str>>> = match meta.is_empty() {
-        true => view.state.services().into_iter().collect(),
-        false => services_on(&view.state, &meta),
-    };
-    let shown: BTreeMap<&str, Vec<&str>> = services
-        .iter()
-        .map(|(name, tags)| (&**name, tags.iter().map(|tag| &**tag).collect()))
-        .collect();
-    Ok(respond(&call, &view, &shown))
+    shared::of_catalog(&call, "", || {
+        Ok(Box::new(Services {
+            filter: Filter::of(&call.params, schema::SERVICE_NODE)?,
+            meta: params::node_meta(&call.params),
+            datacenter: call.front.config.datacenter.clone(),
+            pretty: call.pretty(),
+        }))
+    })
+    .await
 }
 
-/// The services of the nodes that match.
-fn services_on(state: &State, meta: &[(&str, &str)]) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
+struct Services {
+    filter: Filter,
+    meta: Vec<(String, String)>,
+    datacenter: String,
+    pretty: bool,
+}
+
+impl Services {
+    /// Whether no instance is looked at, but for its tags.
+    fn are_all(&self) -> bool {
+        self.meta.is_empty() && !self.filter.is_any()
+    }
+}
+
+impl Question for Services {
+    fn topics(&self) -> Vec<Topic> {
+        match self.are_all() {
+            true => vec![Topic::Services],
+            false => vec![Topic::Instances, Topic::Nodes],
+        }
+    }
+
+    fn mark(&self, state: &State) -> Mark {
+        let index = match self.are_all() {
+            true => state.services_index(),
+            false => state.instances_index().max(state.nodes_index()),
+        };
+        Mark { index, found: true }
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        let datacenter = &*self.datacenter;
+        let services: BTreeMap<Arc<str>, Vec<Arc<str>>> = match self.are_all() {
+            true => seer.state.services().into_iter().collect(),
+            false => services_of(seer.state, |node, instance| {
+                matches_meta(node, &self.meta)
+                    && self.filter.keeps(&ServiceNode { instance, node, datacenter })
+            }),
+        };
+        let shown: BTreeMap<&str, Vec<&str>> = services
+            .iter()
+            .filter(|(name, _)| seer.service(name))
+            .map(|(name, tags)| (&**name, tags.iter().map(|tag| &**tag).collect()))
+            .collect();
+        Ok(Content::json(&shown, self.pretty))
+    }
+}
+
+/// The services of the instances that are wanted, with the tags of those alone.
+fn services_of(
+    state: &State,
+    wanted: impl Fn(&NodeRow, &InstanceRow) -> bool,
+) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
     let mut services: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
-    for (node, _) in state.nodes().filter(|(_, row)| matches_meta(row, meta)) {
-        for row in state.instances_on_node(node) {
+    for (name, node) in state.nodes() {
+        for row in state.instances_on_node(name).filter(|row| wanted(node, row)) {
             let tags = services.entry(row.def.name.clone()).or_default();
             tags.extend(row.def.tags.iter().cloned());
         }
@@ -87,23 +156,38 @@ fn services_on(state: &State, meta: &[(&str, &str)]) -> BTreeMap<Arc<str>, Vec<A
 
 /// All instances of a service, whatever their health.
 pub async fn service(call: Call<'_>) -> Answer {
-    let options = call.options()?;
-    let name = call.required("Missing service name")?;
-    let folded = Folded::new(&name);
-    let topics = || vec![Topic::ServiceCatalog(folded.clone())];
-    let mark = |state: &State| Mark {
-        index: state.service_catalog_index(&name),
-        found: state.has_service(&name),
-    };
-    let view = blocking::read(call.front, Class::Catalog, &options, topics, mark)
-        .await
-        .map_err(Failure::with_index)?;
-    let mut instances: Vec<InstanceView<'_>> = chosen(&call, &view.state, &name).collect();
-    arrange(&call, &mut instances);
-    let datacenter = &*call.front.config.datacenter;
-    let rows: Vec<ServiceNodeJson<'_>> =
-        instances.iter().map(|view| ServiceNodeJson::new(view, datacenter)).collect();
-    Ok(respond(&call, &view, &rows))
+    shared::of_catalog(&call, "", || {
+        let wanted = Wanted::of(&call)?;
+        let filter = Filter::of(&call.params, schema::SERVICE_NODE)?;
+        Ok(Box::new(OfService { wanted, filter }))
+    })
+    .await
+}
+
+struct OfService {
+    wanted: Wanted,
+    filter: Filter,
+}
+
+impl Question for OfService {
+    fn topics(&self) -> Vec<Topic> {
+        vec![Topic::ServiceCatalog(self.wanted.folded.clone())]
+    }
+
+    fn mark(&self, state: &State) -> Mark {
+        let name = &self.wanted.name;
+        Mark { index: state.service_catalog_index(name), found: state.has_service(name) }
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        let datacenter = &*self.wanted.datacenter;
+        let mut instances: Vec<_> = self.wanted.chosen(seer).collect();
+        instances.retain(|view| {
+            let InstanceView { instance, node, .. } = *view;
+            self.filter.keeps(&ServiceNode { instance, node, datacenter })
+        });
+        Ok(self.wanted.content(instances, |view| ServiceNodeJson::new(&view, datacenter)))
+    }
 }
 
 #[derive(Serialize)]
@@ -113,71 +197,98 @@ struct NodeWith<'a, S> {
     services: S,
 }
 
+/// So much of a node's id at least has to be given to stand for it (Consul's).
+const ID_LEAST: usize = 2;
+
 /// A node with its instances by id; `null` where there is none.
 pub async fn node(call: Call<'_>) -> Answer {
-    let (view, name) = one_node(&call).await?;
-    let Some((folded, row)) = look_up(&view.state, &name) else {
-        return Ok(respond(&call, &view, &()));
-    };
-    let services: BTreeMap<&str, ServiceJson<'_>> =
-        view.state.instances_on_node(folded).map(|row| (&*row.def.id, ServiceJson(row))).collect();
-    let node = Some(NodeJson::new(row, &call.front.config.datacenter));
-    Ok(respond(&call, &view, &NodeWith { node, services }))
+    of_node(call, false).await
 }
 
 /// The same with the instances in a list.
 pub async fn node_services(call: Call<'_>) -> Answer {
-    let (view, name) = one_node(&call).await?;
-    let Some((folded, row)) = look_up(&view.state, &name) else {
-        return Ok(respond(&call, &view, &NodeWith { node: None, services: () }));
-    };
-    let instances: Vec<&Arc<InstanceRow>> = view.state.instances_on_node(folded).collect();
-    let services: Vec<ServiceJson<'_>> = instances.into_iter().map(|r| ServiceJson(r)).collect();
-    let node = Some(NodeJson::new(row, &call.front.config.datacenter));
-    Ok(respond(&call, &view, &NodeWith { node, services }))
+    of_node(call, true).await
 }
 
-async fn one_node(call: &Call<'_>) -> Result<(View, String), Failure> {
-    let options = call.options()?;
-    let name = call.required("Missing node name")?.into_owned();
+async fn of_node(call: Call<'_>, listed: bool) -> Answer {
+    let asked = call.name().into_owned();
     // Asked by its id, a node is still watched by its name.
-    let state = call.front.cluster.snapshot();
-    let known = look_up(&state, &name).map(|(folded, _)| folded.clone());
-    let folded = known.unwrap_or_else(|| Folded::new(&name));
-    let topics = || vec![Topic::NodeCatalog(folded.clone())];
-    let mark = |state: &State| Mark {
-        index: state.node_catalog_index(folded.as_str()),
-        found: state.node(folded.as_str()).is_some(),
-    };
-    let view = blocking::read(call.front, Class::Catalog, &options, topics, mark)
-        .await
-        .map_err(Failure::with_index)?;
-    Ok((view, name))
+    let known = look_up(&call.front.cluster.snapshot(), &asked).map(|(folded, _)| folded.clone());
+    let folded = known.unwrap_or_else(|| Folded::new(&asked));
+    shared::of_catalog(&call, folded.clone().as_str(), || {
+        call.required("Missing node name")?;
+        Ok(Box::new(OfNode {
+            asked,
+            folded,
+            listed,
+            filter: Filter::of(&call.params, schema::SERVICE)?,
+            datacenter: call.front.config.datacenter.clone(),
+            pretty: call.pretty(),
+        }))
+    })
+    .await
+}
+
+struct OfNode {
+    /// A name, an id, or the beginning of one.
+    asked: String,
+    folded: Folded,
+    listed: bool,
+    filter: Filter,
+    datacenter: String,
+    pretty: bool,
+}
+
+impl Question for OfNode {
+    fn topics(&self) -> Vec<Topic> {
+        vec![Topic::NodeCatalog(self.folded.clone())]
+    }
+
+    fn mark(&self, state: &State) -> Mark {
+        Mark {
+            index: state.node_catalog_index(self.folded.as_str()),
+            found: state.node(self.folded.as_str()).is_some(),
+        }
+    }
+
+    /// Whose id begins so is for all nodes to say.
+    fn stamp(&self, state: &State) -> [u64; 2] {
+        [state.node_catalog_index(self.folded.as_str()), state.nodes_index()]
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        let seen = look_up(seer.state, &self.asked).filter(|(name, _)| seer.node(name.as_str()));
+        let Some((folded, row)) = seen else {
+            return Ok(match self.listed {
+                true => Content::json(&NodeWith { node: None, services: () }, self.pretty),
+                false => Content::json(&(), self.pretty),
+            });
+        };
+        let kept = |row: &&Arc<InstanceRow>| seer.instance(row) && self.filter.keeps(&Service(row));
+        let instances = seer.state.instances_on_node(folded).filter(kept);
+        let node = Some(NodeJson::new(row, &self.datacenter));
+        Ok(if self.listed {
+            let services: Vec<ServiceJson<'_>> = instances.map(|row| ServiceJson(row)).collect();
+            Content::json(&NodeWith { node, services }, self.pretty)
+        } else {
+            let services: BTreeMap<&str, ServiceJson<'_>> =
+                instances.map(|row| (&*row.def.id, ServiceJson(row))).collect();
+            Content::json(&NodeWith { node, services }, self.pretty)
+        })
+    }
 }
 
 /// By name, by id, or by the beginning of an id that only one node has.
 fn look_up<'a>(state: &'a State, asked: &str) -> Option<(&'a Folded, &'a Arc<NodeRow>)> {
-    let folded = Folded::new(asked);
-    if let Some(found) = state.nodes().find(|(name, _)| **name == folded) {
+    if let Some(found) = state.node_named(&Folded::new(asked)) {
         return Some(found);
+    }
+    if asked.len() < ID_LEAST {
+        return None;
     }
     let mut with_id = state.nodes().filter(|(_, row)| row.def.uuid.starts_with(asked));
     let found = with_id.next()?;
     with_id.next().is_none().then_some(found)
-}
-
-/// The answer of an installation whose mesh is empty. Nothing can change it, so a query that waits
-/// waits its time out.
-pub async fn mesh(call: Call<'_>, missing: &'static str, nothing: &'static str) -> Answer {
-    let options = call.options()?;
-    call.required(missing)?;
-    let mark = |_: &State| Mark { index: 1, found: false };
-    let view = blocking::read(call.front, Class::Catalog, &options, Vec::new, mark)
-        .await
-        .map_err(Failure::with_index)?;
-    let mut response = answer::json_bytes(nothing.as_bytes().to_vec());
-    answer::add_freshness(response.headers_mut(), &view.freshness);
-    Ok(response)
 }
 
 pub async fn register(call: Call<'_>, body: Body) -> Answer {

@@ -117,6 +117,15 @@ impl Fields {
         }
     }
 
+    /// Whether the member says no, which is not what it means where it is missing.
+    pub fn opposite(&mut self, names: &[&str]) -> Result<bool> {
+        match self.take(names) {
+            None => Ok(false),
+            Some(Value::Bool(value)) => Ok(!value),
+            Some(other) => Err(self.mismatch(&other, first(names), "bool")),
+        }
+    }
+
     pub fn boolean(&mut self, names: &[&str]) -> Result<bool> {
         match self.take(names) {
             None => Ok(false),
@@ -174,6 +183,15 @@ impl Fields {
         let members = self.members_of(names, "map[string]string")?;
         let text = |(key, value)| Ok((key, self.text(value, first(names))?));
         members.into_iter().map(text).collect()
+    }
+
+    pub fn map_if_given(&mut self, names: &[&str]) -> Result<Option<BTreeMap<String, String>>> {
+        let Some(value) = self.take(names) else { return Ok(None) };
+        let Value::Object(members) = value else {
+            return Err(self.mismatch(&value, first(names), "map[string]string"));
+        };
+        let text = |(key, value)| Ok((key, self.text(value, first(names))?));
+        members.into_iter().map(text).collect::<Result<_>>().map(Some)
     }
 
     pub fn map_of_lists(&mut self, names: &[&str]) -> Result<BTreeMap<String, Vec<String>>> {

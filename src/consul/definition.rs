@@ -5,17 +5,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{CheckDef, CheckKind, Health, ServiceDef, TaggedAddress, Weights, limits};
+use crate::model::{
+    CheckDef, CheckKind, Flaps, Health, ServiceDef, TaggedAddress, Target, Weights, limits,
+};
 
 use super::decode::{self, DecodeError, Fields};
 use super::entry::{port, tagged_address};
 use super::error::Failure;
+use super::probe::Asked;
 
 /// Checks are not run more often than this.
 const INTERVAL_LEAST: Duration = Duration::from_secs(1);
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
-/// An instance is not deregistered sooner than this.
-const DEREGISTER_LEAST: Duration = Duration::from_secs(60);
+/// How long an app may take to answer, where nothing else is said; a program has longer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const EXEC_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn undecodable(error: DecodeError) -> Failure {
     Failure::bad(format!("Request decode failed: {error}"))
@@ -179,26 +182,9 @@ struct Check {
     ttl: i64,
     timeout: Option<Duration>,
     output_max: i64,
+    /// Failures before a warning, and before critical.
     failures: [Option<i64>; 2],
-    probe: Probe,
-}
-
-enum Probe {
-    None,
-    Http {
-        url: String,
-        method: String,
-        headers: BTreeMap<String, Vec<String>>,
-        body: String,
-        tls_skip_verify: bool,
-    },
-    Tcp {
-        address: String,
-    },
-    Script,
-    Alias,
-    /// A kind that Consul runs and this agent does not.
-    Other(&'static str),
+    asked: Asked,
 }
 
 impl Check {
@@ -211,14 +197,14 @@ impl Check {
         let service = fields.string(&["ServiceID", "service_id"])?;
         def.service_id = (!service.is_empty()).then(|| service.into());
         let after = ["DeregisterCriticalServiceAfter", "deregister_critical_service_after"];
-        def.deregister_after = fields.duration(&after)?.map(|after| after.max(DEREGISTER_LEAST));
-        let count = |number: Option<i64>| {
-            u32::try_from(number.unwrap_or_default()).unwrap_or_default().max(1)
-        };
-        def.rise = count(fields.integer(&["SuccessBeforePassing"])?);
+        def.deregister_after = fields.duration(&after)?.filter(|after| !after.is_zero());
         let warning = fields.integer(&["FailuresBeforeWarning"])?;
         let critical = fields.integer(&["FailuresBeforeCritical"])?;
-        def.fall = count(critical);
+        def.flaps = Flaps {
+            rise: count(fields.integer(&["SuccessBeforePassing"])?).unwrap_or(1),
+            warn: count(warning),
+            fall: count(critical).unwrap_or(1),
+        };
         let check = Check {
             def,
             status: fields.string(&["Status"])?,
@@ -227,30 +213,61 @@ impl Check {
             timeout: fields.duration(&["Timeout"])?,
             output_max: fields.integer(&["OutputMaxSize"])?.unwrap_or_default(),
             failures: [warning, critical],
-            probe: Probe::read(&mut fields)?,
+            asked: Asked::read(&mut fields)?,
         };
-        fields.skip(&["Token", "Shell", "ExposedPort", "ProxyHTTP", "ProxyGRPC", "Type"]);
+        fields.skip(&["Token", "ExposedPort", "ProxyHTTP", "ProxyGRPC", "Type"]);
         fields.finish()?;
         Ok(check)
     }
 
     /// The definition, if it can be run; `bad_status` is said of an unknown status.
     fn verify(self, bad_status: &'static str) -> Result<CheckDef, Failure> {
+        self.reconcile()?;
+        let invalid = |text: &str| Err(Failure::bad(format!("Invalid check: {text}")));
+        let initial = match &*self.status {
+            "" => Health::Critical,
+            status => status.parse().map_err(|_| Failure::bad(bad_status))?,
+        };
+        let mut def = self.def;
+        def.initial = initial;
+        if let Ok(most @ 1..) = usize::try_from(self.output_max) {
+            def.output_max = most.min(limits::CHECK_OUTPUT);
+        }
+        let nanoseconds = |n: i64| Duration::from_nanos(u64::try_from(n).unwrap_or_default());
+        def.kind = match self.asked {
+            Asked::Nothing => CheckKind::Ttl { ttl: nanoseconds(self.ttl) },
+            Asked::Probe(target) => {
+                let long = matches!(target, Target::Exec { .. });
+                let default = if long { EXEC_TIMEOUT } else { TIMEOUT };
+                let timeout = self.timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(default);
+                let interval = nanoseconds(self.interval).max(INTERVAL_LEAST);
+                CheckKind::probe(target, interval, timeout)
+            }
+            Asked::Alias { node, service } => CheckKind::Alias { node, service },
+            Asked::Unable(kind) => return invalid(&format!("this agent runs no {kind} checks")),
+        };
+        Ok(def)
+    }
+
+    /// What of its members cannot stand beside each other.
+    fn reconcile(&self) -> Result<(), Failure> {
         let invalid = |text: &str| Err(Failure::bad(format!("Invalid check: {text}")));
         if self.ttl > 0 && self.interval > 0 {
             return invalid("Interval and TTL cannot both be specified");
         }
-        if matches!(self.probe, Probe::Alias) && self.ttl != 0 {
-            return invalid("TTL must be not be set for Alias checks");
-        }
-        let active = !matches!(self.probe, Probe::None | Probe::Alias);
-        if active && self.interval <= 0 {
-            return invalid(
-                "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks",
-            );
-        }
-        if matches!(self.probe, Probe::None) && self.ttl <= 0 {
-            return invalid("TTL must be > 0 for TTL checks");
+        match self.asked {
+            Asked::Alias { .. } if self.ttl != 0 => {
+                return invalid("TTL must be not be set for Alias checks");
+            }
+            Asked::Nothing if self.ttl <= 0 => {
+                return invalid("TTL must be > 0 for TTL checks");
+            }
+            Asked::Probe(_) | Asked::Unable(_) if self.interval <= 0 => {
+                return invalid(
+                    "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks",
+                );
+            }
+            _ => {}
         }
         if self.output_max < 0 {
             return invalid("MaxOutputMaxSize must be positive");
@@ -260,70 +277,11 @@ impl Check {
         {
             return invalid("FailuresBeforeWarning can't be higher than FailuresBeforeCritical");
         }
-        let initial = match &*self.status {
-            "" => Health::Critical,
-            status => status.parse().map_err(|_| Failure::bad(bad_status))?,
-        };
-        let mut def = self.def;
-        def.initial = initial;
-        let nanoseconds = |n: i64| Duration::from_nanos(u64::try_from(n).unwrap_or_default());
-        let interval = nanoseconds(self.interval).max(INTERVAL_LEAST);
-        let timeout = self.timeout.unwrap_or(TIMEOUT_DEFAULT);
-        def.kind = match self.probe {
-            Probe::None => CheckKind::Ttl { ttl: nanoseconds(self.ttl) },
-            Probe::Http { url, method, headers, body, tls_skip_verify } => {
-                let method = if method.is_empty() { "GET".to_owned() } else { method };
-                CheckKind::Http { url, method, headers, body, interval, timeout, tls_skip_verify }
-            }
-            Probe::Tcp { address } => CheckKind::Tcp { address, interval, timeout },
-            Probe::Script => {
-                return Err(Failure::internal(
-                    "Scripts are disabled on this agent; to enable, configure \
-                     'enable_script_checks' or 'enable_local_script_checks' to true",
-                ));
-            }
-            Probe::Alias => return invalid("this agent runs no Alias checks"),
-            Probe::Other(kind) => return invalid(&format!("this agent runs no {kind} checks")),
-        };
-        Ok(def)
+        Ok(())
     }
 }
 
-impl Probe {
-    fn read(fields: &mut Fields) -> Result<Probe, DecodeError> {
-        let url = fields.string(&["HTTP"])?;
-        let method = fields.string(&["Method"])?;
-        let headers = fields.map_of_lists(&["Header"])?;
-        let body = fields.string(&["Body"])?;
-        let tls_skip_verify = fields.boolean(&["TLSSkipVerify", "tls_skip_verify"])?;
-        fields.skip(&["DisableRedirects", "TLSServerName", "tls_server_name"]);
-        let address = fields.string(&["TCP"])?;
-        let tcp_tls = fields.boolean(&["TCPUseTLS", "tcp_use_tls"])?;
-        let scripts = [&["Args", "args"], &["ScriptArgs", "script_args"]];
-        let mut script = false;
-        for names in scripts {
-            script |= !fields.strings(names)?.is_empty();
-        }
-        let docker = fields.string(&["DockerContainerID", "docker_container_id"])?;
-        let alias = fields.string(&["AliasService"])?;
-        let alias = !fields.string(&["AliasNode"])?.is_empty() || !alias.is_empty();
-        let mut other = (!docker.is_empty()).then_some("Docker");
-        for (name, kind) in
-            [("UDP", "UDP"), ("GRPC", "gRPC"), ("H2PING", "H2PING"), ("OSService", "OSService")]
-        {
-            if !fields.string(&[name])?.is_empty() {
-                other = Some(kind);
-            }
-        }
-        fields.skip(&["GRPCUseTLS", "grpc_use_tls", "H2PingUseTLS", "h2ping_use_tls"]);
-        Ok(match other {
-            Some(kind) => Probe::Other(kind),
-            None if !url.is_empty() => Probe::Http { url, method, headers, body, tls_skip_verify },
-            None if !address.is_empty() && tcp_tls => Probe::Other("TCP with TLS"),
-            None if !address.is_empty() => Probe::Tcp { address },
-            None if script => Probe::Script,
-            None if alias => Probe::Alias,
-            None => Probe::None,
-        })
-    }
+/// A count of results; less than 1 is none.
+fn count(number: Option<i64>) -> Option<u32> {
+    u32::try_from(number?).ok().filter(|count| *count > 0)
 }

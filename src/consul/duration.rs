@@ -77,6 +77,12 @@ pub fn format(duration: Duration) -> String {
     }
 }
 
+/// The same of nanoseconds with a sign.
+pub fn format_signed(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    format!("{sign}{}", format(Duration::from_nanos(nanoseconds.unsigned_abs())))
+}
+
 fn decimal(value: u128, unit: u128) -> String {
     let (whole, fraction) = (value / unit, value % unit);
     if fraction == 0 {

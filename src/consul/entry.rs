@@ -10,6 +10,7 @@ use crate::state::{CatalogOp, NodeDef, PRESENCE_CHECK, State};
 
 use super::decode::{self, DecodeError, Fields};
 use super::error::Failure;
+use super::probe::Asked;
 
 /// A namespace is the one unknown field that Consul explains.
 fn undecodable(error: DecodeError) -> Failure {
@@ -230,20 +231,12 @@ fn definition_of(def: &mut CheckDef, mut fields: Fields) -> Result<(), DecodeErr
     let timeout = fields.duration(&["Timeout", "TimeoutDuration"])?.unwrap_or_default();
     let after = ["DeregisterCriticalServiceAfter", "DeregisterCriticalServiceAfterDuration"];
     def.deregister_after = fields.duration(&after)?;
-    let (url, address) = (fields.string(&["HTTP"])?, fields.string(&["TCP"])?);
-    let method = fields.string(&["Method"])?;
-    let headers = fields.map_of_lists(&["Header"])?;
-    let body = fields.string(&["Body"])?;
-    let tls_skip_verify = fields.boolean(&["TLSSkipVerify"])?;
-    if !url.is_empty() {
-        def.kind =
-            CheckKind::Http { url, method, headers, body, interval, timeout, tls_skip_verify };
-    } else if !address.is_empty() {
-        def.kind = CheckKind::Tcp { address, interval, timeout };
+    match Asked::read(&mut fields)? {
+        Asked::Probe(target) => def.kind = CheckKind::probe(target, interval, timeout),
+        Asked::Alias { node, service } => def.kind = CheckKind::Alias { node, service },
+        Asked::Nothing | Asked::Unable(_) => {}
     }
-    fields.skip(&["TLSServerName", "DisableRedirects", "TCPUseTLS", "UDP", "GRPC", "GRPCUseTLS"]);
-    fields.skip(&["OSService", "SessionName", "TTL", "ScriptArgs", "DockerContainerID", "Shell"]);
-    fields.skip(&["H2PING", "H2PingUseTLS", "AliasNode", "AliasService"]);
+    fields.skip(&["SessionName", "TTL"]);
     fields.finish()
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::access::Denied;
+use crate::access::{AclError, Denied};
 use crate::cluster::{ProposeError, ReadError};
 use crate::net::http::BodyError;
 use crate::presence::PresenceError;
@@ -36,13 +36,34 @@ impl Failure {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, text)
     }
 
+    /// For a body that the option of that name in Consul's manual bounds.
+    pub fn of_body(error: BodyError, option: &str) -> Failure {
+        match error {
+            BodyError::TooLarge { len, max } => Failure::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!(
+                    "Request body({len} bytes) too large, max size: {max} bytes. \
+                     See https://www.consul.io/docs/agent/options.html#{option}."
+                ),
+            ),
+            other => other.into(),
+        }
+    }
+
     /// Marks a failed read of the catalog.
     pub fn with_index(mut self) -> Failure {
         self.with_index = self.status == StatusCode::INTERNAL_SERVER_ERROR;
         self
     }
 
+    /// Marks a read of what can be waited for that was denied.
+    pub fn of_denied_read(mut self) -> Failure {
+        self.with_index |= self.status == StatusCode::FORBIDDEN;
+        self
+    }
+
     pub fn into_response(self) -> Response<Body> {
+        let says = !self.text.is_empty();
         let mut response = Response::new(match self.text {
             Cow::Borrowed(text) => Body::from(text),
             Cow::Owned(text) => Body::from(text),
@@ -53,24 +74,24 @@ impl Failure {
         if self.with_index {
             answer::add_failed_read(headers);
         }
-        headers.insert(http::header::CONTENT_TYPE, answer::TEXT);
+        if says {
+            headers.insert(http::header::CONTENT_TYPE, answer::TEXT);
+        }
         response
     }
 }
 
 /// The text that every client knows.
 pub const NO_LEADER: &str = "No cluster leader";
-/// The same, with the reason: clients look for the words above.
-pub const NO_QUORUM: &str = "No cluster leader: no quorum";
+/// The same of an agent that never had a state, with the reason: clients look for the words above.
+const NOT_SYNCED: &str = "No cluster leader: this agent has not synced with the cluster yet";
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Failure {
         match error {
-            ReadError::NoLeader => Failure::internal(NO_LEADER),
-            ReadError::NoQuorum => Failure::internal(NO_QUORUM),
-            ReadError::NotSynced | ReadError::Stopped(_) | ReadError::Outdated(_) => {
-                Failure::internal(error.to_string())
-            }
+            ReadError::NoLeader | ReadError::NoQuorum => Failure::internal(NO_LEADER),
+            ReadError::NotSynced => Failure::internal(NOT_SYNCED),
+            ReadError::Stopped(_) | ReadError::Outdated(_) => Failure::internal(error.to_string()),
         }
     }
 }
@@ -78,14 +99,13 @@ impl From<ReadError> for Failure {
 impl From<ProposeError> for Failure {
     fn from(error: ProposeError) -> Failure {
         match error {
-            ProposeError::NoLeader => Failure::internal(NO_LEADER),
-            ProposeError::NoQuorum => Failure::internal(NO_QUORUM),
+            ProposeError::NoLeader | ProposeError::NoQuorum => Failure::internal(NO_LEADER),
+            ProposeError::NotSynced => Failure::internal(NOT_SYNCED),
             ProposeError::Busy(_) => Failure::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
             ProposeError::TooLarge { .. } => {
                 Failure::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
             }
-            ProposeError::NotSynced
-            | ProposeError::Unknown(_)
+            ProposeError::Unknown(_)
             | ProposeError::Stopped(_)
             | ProposeError::NoSpace
             | ProposeError::Outdated(_) => Failure::internal(error.to_string()),
@@ -109,6 +129,12 @@ impl From<Refusal> for Failure {
                 Failure::internal(format!("Check '{id}' is in critical state"))
             }
             Refusal::Denied(denied) => denied.into(),
+            Refusal::Acl(error @ AclError::Bootstrapped(_)) => {
+                Failure::new(StatusCode::FORBIDDEN, error.to_string())
+            }
+            Refusal::Acl(AclError::Disabled) => {
+                Failure::new(StatusCode::UNAUTHORIZED, AclError::Disabled.to_string())
+            }
             other => Failure::internal(other.to_string()),
         }
     }
@@ -116,9 +142,10 @@ impl From<Refusal> for Failure {
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Failure {
-        let text = match denied {
-            Denied::Nobody | Denied::Permission => "Permission denied",
-            Denied::Token => "ACL not found",
+        let text: Cow<'static, str> = match denied {
+            Denied::Nobody | Denied::Permission => "Permission denied".into(),
+            Denied::Token => "ACL not found".into(),
+            Denied::Lacks(lack) => format!("Permission denied: {lack}").into(),
         };
         Failure::new(StatusCode::FORBIDDEN, text)
     }
@@ -140,6 +167,10 @@ impl From<PresenceError> for Failure {
             }
             PresenceError::Cluster(error) => error.into(),
             PresenceError::Refused(refusal) => refusal.into(),
+            PresenceError::NoPrograms(_) => Failure::internal(
+                "Scripts are disabled on this agent from remote calls; to enable, configure \
+                 'enable_script_checks' to true",
+            ),
             PresenceError::Reserved(_)
             | PresenceError::Limit { .. }
             | PresenceError::Invalid { .. } => Failure::bad(error.to_string()),

@@ -2,78 +2,55 @@
 
 use std::sync::Arc;
 
-use rand::seq::SliceRandom as _;
-use serde::Serialize;
-
 use crate::model::{Folded, Health};
 use crate::replica::Topic;
-use crate::state::{CheckRow, InstanceView, NodeRow, State};
+use crate::state::{CheckRow, State};
 
-use super::answer;
-use super::blocking::{self, Class, Mark, View};
 use super::call::{Answer, Call};
 use super::error::Failure;
+use super::filter::rows::{Check, Instance};
+use super::filter::{Filter, schema};
+use super::guard::Seer;
+use super::instances::{Wanted, matches_meta};
 use super::params;
 use super::rows::{CheckJson, HealthJson, state_filter};
+use super::shared::{self, Content, Mark, Question};
 
-/// `health/service/:name`: `tag`, `node-meta`, `passing` and `near` narrow or order the rows, and
-/// change neither the index nor what wakes.
+/// `health/service/:name`: `tag`, `node-meta`, `passing`, `filter` and `near` narrow or order the
+/// rows, and do not change the index.
 pub async fn service(call: Call<'_>) -> Answer {
-    let options = call.options()?;
-    let name = call.required("Missing service name")?;
-    let passing = passing(&call)?;
-    let folded = Folded::new(&name);
-    let topics = || vec![Topic::Service(folded.clone())];
-    let mark = |state: &State| Mark {
-        index: state.service_health_index(&name),
-        found: state.has_service(&name),
-    };
-    let view = blocking::read(call.front, Class::Catalog, &options, topics, mark)
-        .await
-        .map_err(Failure::with_index)?;
-    let mut instances: Vec<InstanceView<'_>> = chosen(&call, &view.state, &name)
-        .filter(|instance| !passing || instance.health() == Health::Passing)
-        .collect();
-    arrange(&call, &mut instances);
-    let datacenter = &*call.front.config.datacenter;
-    let rows: Vec<HealthJson<'_>> =
-        instances.into_iter().map(|view| HealthJson { view, datacenter }).collect();
-    Ok(respond(&call, &view, &rows))
+    shared::of_catalog(&call, "", || {
+        let wanted = Wanted::of(&call)?;
+        let passing = passing(&call)?;
+        let filter = Filter::of(&call.params, schema::HEALTH)?;
+        Ok(Box::new(OfService { wanted, passing, filter }))
+    })
+    .await
 }
 
-/// The instances of a service that `tag` and `node-meta` leave.
-pub fn chosen<'a>(
-    call: &'a Call<'_>,
-    state: &'a State,
-    name: &str,
-) -> impl Iterator<Item = InstanceView<'a>> {
-    let meta = params::node_meta(&call.params);
-    let tags: Vec<&str> = call.params.all("tag").collect();
-    state
-        .instances(name)
-        .filter(move |view| tags.iter().all(|tag| view.instance.def.has_tag(tag)))
-        .filter(move |view| matches_meta(view.node, &meta))
+pub struct OfService {
+    pub wanted: Wanted,
+    pub passing: bool,
+    pub filter: Filter,
 }
 
-/// Random, so that clients that take the first spread; with `near` that node's come first.
-pub fn arrange(call: &Call<'_>, instances: &mut [InstanceView<'_>]) {
-    match near(call) {
-        None => instances.shuffle(&mut rand::rng()),
-        Some(near) => instances.sort_by_key(|view| view.instance.node != near),
+impl Question for OfService {
+    fn topics(&self) -> Vec<Topic> {
+        vec![Topic::Service(self.wanted.folded.clone())]
     }
-}
 
-/// The node that answers shall be near to.
-pub fn near(call: &Call<'_>) -> Option<Folded> {
-    match call.params.get("near") {
-        None | Some("") => None,
-        Some("_agent" | "_ip") => Some(call.front.cluster.name().folded()),
-        Some(node) => Some(Folded::new(node)),
+    fn mark(&self, state: &State) -> Mark {
+        let name = &self.wanted.name;
+        Mark { index: state.service_health_index(name), found: state.has_service(name) }
     }
-}
 
-pub fn matches_meta(node: &NodeRow, meta: &[(&str, &str)]) -> bool {
-    meta.iter().all(|(key, value)| node.def.meta.get(*key).is_some_and(|known| known == value))
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        let datacenter = &*self.wanted.datacenter;
+        let mut instances: Vec<_> = self.wanted.chosen(seer).collect();
+        instances.retain(|view| !self.passing || view.health() == Health::Passing);
+        instances.retain(|view| self.filter.keeps(&Instance { view, datacenter }));
+        Ok(self.wanted.content(instances, |view| HealthJson { view, datacenter }))
+    }
 }
 
 /// Go's spellings of a truth value; the bare parameter is true.
@@ -87,70 +64,158 @@ fn passing(call: &Call<'_>) -> Result<bool, Failure> {
 
 /// `health/checks/:service`: the checks of the instances, not those of their nodes.
 pub async fn checks(call: Call<'_>) -> Answer {
-    let options = call.options()?;
-    let name = call.required("Missing service name")?;
-    let folded = Folded::new(&name);
-    let topics = || vec![Topic::ServiceChecks(folded.clone())];
-    let mark = |state: &State| Mark {
-        index: state.service_checks_index(&name),
-        found: state.has_service(&name),
-    };
-    let view = blocking::read(call.front, Class::Catalog, &options, topics, mark)
-        .await
-        .map_err(Failure::with_index)?;
-    let meta = params::node_meta(&call.params);
-    let mut rows: Vec<CheckJson<'_>> = Vec::new();
-    for instance in view.state.instances(&name).filter(|view| matches_meta(view.node, &meta)) {
-        let (node, def) = (&instance.node.def.name, &instance.instance.def);
-        rows.extend(instance.checks.iter().map(|row| CheckJson::new(row, node, Some(def))));
+    shared::of_catalog(&call, "", || {
+        let wanted = Wanted::of(&call)?;
+        Ok(Box::new(OfInstances { wanted, which: Which::of(&call)? }))
+    })
+    .await
+}
+
+/// Which checks are wanted.
+struct Which {
+    filter: Filter,
+    meta: Vec<(String, String)>,
+    pretty: bool,
+}
+
+impl Which {
+    fn of(call: &Call<'_>) -> Result<Which, Failure> {
+        Ok(Which {
+            filter: Filter::of(&call.params, schema::CHECK)?,
+            meta: params::node_meta(&call.params),
+            pretty: call.pretty(),
+        })
     }
-    Ok(respond(&call, &view, &rows))
+
+    /// Those of many, each with what it is about looked up.
+    fn content<'a>(
+        &self,
+        seer: &'a Seer<'_>,
+        checks: impl Iterator<Item = &'a Arc<CheckRow>>,
+    ) -> Content {
+        let state = seer.state;
+        let kept =
+            |row: &&Arc<CheckRow>| seer.check(row) && self.filter.keeps(&Check::of(state, row));
+        let rows: Vec<CheckJson<'_>> =
+            checks.filter(kept).map(|row| CheckJson::of(state, row)).collect();
+        Content::json(&rows, self.pretty)
+    }
+}
+
+struct OfInstances {
+    wanted: Wanted,
+    which: Which,
+}
+
+impl Question for OfInstances {
+    fn topics(&self) -> Vec<Topic> {
+        let service = self.wanted.folded.clone();
+        match self.which.meta.is_empty() {
+            true => vec![Topic::ServiceChecks(service)],
+            false => vec![Topic::ServiceChecks(service.clone()), Topic::ServiceCatalog(service)],
+        }
+    }
+
+    fn mark(&self, state: &State) -> Mark {
+        let [checks, catalog] = self.stamp(state);
+        let index = if self.which.meta.is_empty() { checks } else { checks.max(catalog) };
+        Mark { index, found: state.has_service(&self.wanted.name) }
+    }
+
+    /// The rows name their nodes.
+    fn stamp(&self, state: &State) -> [u64; 2] {
+        let name = &self.wanted.name;
+        [state.service_checks_index(name), state.service_catalog_index(name)]
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        let mut rows: Vec<CheckJson<'_>> = Vec::new();
+        for instance in self.wanted.chosen(seer) {
+            let (node, def) = (&instance.node.def.name, &instance.instance.def);
+            let kept =
+                |row: &&Arc<CheckRow>| self.which.filter.keeps(&Check::new(row, node, Some(def)));
+            let checks = instance.checks.iter().filter(kept);
+            rows.extend(checks.map(|row| CheckJson::new(row, node, Some(def))));
+        }
+        Ok(Content::json(&rows, self.which.pretty))
+    }
 }
 
 /// `health/node/:node`: everything that is checked on it.
 pub async fn node(call: Call<'_>) -> Answer {
-    let options = call.options()?;
-    let name = call.required("Missing node name")?;
-    let folded = Folded::new(&name);
-    let topics = || vec![Topic::Node(folded.clone())];
-    let mark = |state: &State| Mark {
-        index: state.node_index(&name),
-        found: state.checks_on_node(&folded).next().is_some(),
-    };
-    let view = blocking::read(call.front, Class::Catalog, &options, topics, mark)
-        .await
-        .map_err(Failure::with_index)?;
-    let rows: Vec<CheckJson<'_>> =
-        view.state.checks_on_node(&folded).map(|row| CheckJson::of(&view.state, row)).collect();
-    Ok(respond(&call, &view, &rows))
+    shared::of_catalog(&call, "", || {
+        let name = call.required("Missing node name")?;
+        Ok(Box::new(OfNode { node: Folded::new(&name), which: Which::of(&call)? }))
+    })
+    .await
+}
+
+struct OfNode {
+    node: Folded,
+    which: Which,
+}
+
+impl Question for OfNode {
+    fn topics(&self) -> Vec<Topic> {
+        vec![Topic::Node(self.node.clone())]
+    }
+
+    fn mark(&self, state: &State) -> Mark {
+        Mark {
+            index: state.node_index(self.node.as_str()),
+            found: state.checks_on_node(&self.node).next().is_some(),
+        }
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        Ok(self.which.content(seer, seer.state.checks_on_node(&self.node)))
+    }
 }
 
 /// `health/state/:state`: checks of all nodes that are in it; an unknown word matches none.
 pub async fn state(call: Call<'_>) -> Answer {
-    let options = call.options()?;
-    call.required("Missing check state")?;
-    let topics = || vec![Topic::Checks];
-    let mark = |state: &State| Mark { index: state.checks_index(), found: true };
-    let view = blocking::read(call.front, Class::Catalog, &options, topics, mark)
-        .await
-        .map_err(Failure::with_index)?;
-    let wanted = state_filter(&call.rest);
-    let meta = params::node_meta(&call.params);
-    let of_node = |row: &CheckRow| {
-        let node = view.state.node(row.node.as_str());
-        meta.is_empty() || node.is_some_and(|node| matches_meta(node, &meta))
-    };
-    let in_state = |row: &&Arc<CheckRow>| match wanted {
-        None => false,
-        Some(status) => status.is_none_or(|status| row.status == status) && of_node(row),
-    };
-    let rows: Vec<CheckJson<'_>> =
-        view.state.checks().filter(in_state).map(|row| CheckJson::of(&view.state, row)).collect();
-    Ok(respond(&call, &view, &rows))
+    shared::of_catalog(&call, "", || {
+        call.required("Missing check state")?;
+        Ok(Box::new(InState { wanted: state_filter(&call.rest), which: Which::of(&call)? }))
+    })
+    .await
 }
 
-pub fn respond<T: Serialize>(call: &Call<'_>, view: &View, rows: &T) -> axum::response::Response {
-    let mut response = answer::json(rows, call.pretty());
-    answer::add_freshness(response.headers_mut(), &view.freshness);
-    response
+struct InState {
+    /// None: no check can be in it. Else the state, or any.
+    wanted: Option<Option<Health>>,
+    which: Which,
+}
+
+impl Question for InState {
+    fn topics(&self) -> Vec<Topic> {
+        match self.which.meta.is_empty() {
+            true => vec![Topic::Checks],
+            false => vec![Topic::Checks, Topic::Nodes],
+        }
+    }
+
+    fn mark(&self, state: &State) -> Mark {
+        let [checks, nodes] = self.stamp(state);
+        let index = if self.which.meta.is_empty() { checks } else { checks.max(nodes) };
+        Mark { index, found: true }
+    }
+
+    /// The rows name their nodes.
+    fn stamp(&self, state: &State) -> [u64; 2] {
+        [state.checks_index(), state.nodes_index()]
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        let of_node = |row: &CheckRow| {
+            let node = seer.state.node(row.node.as_str());
+            self.which.meta.is_empty()
+                || node.is_some_and(|node| matches_meta(node, &self.which.meta))
+        };
+        let checks = seer.state.checks().filter(|row| match self.wanted {
+            None => false,
+            Some(status) => status.is_none_or(|status| row.status == status) && of_node(row),
+        });
+        Ok(self.which.content(seer, checks))
+    }
 }

@@ -8,19 +8,21 @@ use http::{Method, Response, StatusCode};
 
 use crate::access::Need;
 use crate::model::{Revision, SessionId};
-use crate::net::http::{BodyError, path};
+use crate::net::http::path;
 use crate::replica::Topic;
 use crate::state::{Command, Key, KeyRange, KvCommand, Outcome, State};
 
-use super::answer;
-use super::blocking::{self, Class, Mark, View};
+use super::answer::{self, Freshness};
+use super::blocking::{self, Class};
 use super::call::{Answer, Call, moved, whole};
 use super::error::Failure;
+use super::guard::Seer;
 use super::json;
 use super::params::{self, Options};
 use super::routes;
 use super::rows::KeyJson;
 use super::session;
+use super::shared::{self, Content, Mark, Question};
 
 pub async fn answer(call: Call<'_>, body: Body) -> Answer {
     match *call.method {
@@ -46,98 +48,172 @@ async fn get(call: Call<'_>) -> Answer {
 }
 
 async fn one(call: &Call<'_>, options: &Options, key: Key) -> Answer {
-    let topics = || vec![Topic::Key(key.clone())];
-    let mark = |state: &State| Mark {
-        index: index(state.key_index(&key)),
-        found: state.key(&key).is_some(),
-    };
     let range = KeyRange::one(key.clone());
-    // Nobody waits for what it may not see, and rights may be withdrawn while it waits.
-    call.may(&call.front.cluster.snapshot(), Need::Read(&range))?;
-    let view = blocking::read(call.front, Class::Keys, options, topics, mark).await?;
-    call.may(&view.state, Need::Read(&range))?;
-    let Some(row) = view.state.key(&key) else {
-        return Ok(nothing(call, options, &key, &view));
-    };
-    let mut response = match std::str::from_utf8(&key) {
-        _ if call.params.has("raw") => answer::raw(row.value.clone()),
-        Ok(text) => answer::json(&[KeyJson { key: text, row }], call.pretty()),
-        // JSON cannot name it.
-        Err(_) => {
-            let mut response = nothing(call, options, &key, &view);
-            answer::add_omitted(response.headers_mut(), 1);
-            return Ok(response);
+    let (raw, pretty) = (call.params.has("raw"), call.pretty());
+    let question = OneKey { key, range, raw, pretty };
+    // Nobody waits for what it may not see.
+    question.admit(&call.seer(&call.front.cluster.snapshot())?)?;
+    if options.index == 0 {
+        // To find out what it came to last would take as long as to find the key.
+        let (state, known_leader) =
+            blocking::fresh(&call.front.cluster, Class::Keys, options).await?;
+        let seer = call.seer(&state)?;
+        // Rights may have been withdrawn meanwhile.
+        question.admit(&seer)?;
+        let content = question.answer(&seer)?;
+        let index = question.mark(&state).index;
+        let freshness = blocking::freshness(call.front, Class::Keys, options, index, known_leader);
+        return Ok(shown(call, options, &question.key, &content, &freshness));
+    }
+    let key = question.key.clone();
+    let make = || -> Result<Box<dyn Question>, Failure> { Ok(Box::new(question)) };
+    let told = shared::read(call, Class::Keys, options, call.key(""), make).await?;
+    Ok(shown(call, options, &key, &told.evaluated.content, &told.freshness))
+}
+
+pub struct OneKey {
+    pub key: Key,
+    pub range: KeyRange,
+    pub raw: bool,
+    pub pretty: bool,
+}
+
+impl Question for OneKey {
+    fn topics(&self) -> Vec<Topic> {
+        vec![Topic::Key(self.key.clone())]
+    }
+
+    fn mark(&self, state: &State) -> Mark {
+        Mark { index: index(state.key_index(&self.key)), found: state.key(&self.key).is_some() }
+    }
+
+    fn admit(&self, seer: &Seer<'_>) -> Result<(), Failure> {
+        seer.may(Need::Read(&self.range))
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        let Some(row) = seer.state.key(&self.key) else {
+            return Ok(Content::Nothing { omitted: 0 });
+        };
+        Ok(match std::str::from_utf8(&self.key) {
+            _ if self.raw => Content::Raw(row.value.clone()),
+            Ok(key) => Content::json(&[KeyJson { key, row }], self.pretty),
+            // JSON cannot name it.
+            Err(_) => Content::Nothing { omitted: 1 },
+        })
+    }
+}
+
+fn shown(
+    call: &Call<'_>,
+    options: &Options,
+    key: &[u8],
+    content: &Content,
+    freshness: &Freshness,
+) -> Response<Body> {
+    let mut response = match (answer::content(content), content) {
+        (Some(response), _) => response,
+        (None, Content::Nothing { omitted }) => {
+            let mut response = nothing(call, options, key);
+            answer::add_omitted(response.headers_mut(), *omitted);
+            response
         }
+        (None, _) => nothing(call, options, key),
     };
-    answer::add_freshness(response.headers_mut(), &view.freshness);
-    Ok(response)
+    // Who is sent elsewhere is told nothing else.
+    if response.status() != StatusCode::MOVED_PERMANENTLY {
+        answer::add_freshness(response.headers_mut(), freshness);
+    }
+    response
 }
 
 /// 404 without a body. Where the path is unclean and nobody waits, the clean one may be meant.
-fn nothing(call: &Call<'_>, options: &Options, key: &[u8], view: &View) -> Response<Body> {
+fn nothing(call: &Call<'_>, options: &Options, key: &[u8]) -> Response<Body> {
     if options.index == 0 {
         let whole = [routes::KV.as_bytes(), key].concat();
         if let Some(cleaned) = path::clean(&whole) {
             return moved(&cleaned, call.query, call.method);
         }
     }
-    let mut response = answer::empty(StatusCode::NOT_FOUND);
-    answer::add_freshness(response.headers_mut(), &view.freshness);
-    response
+    answer::empty(StatusCode::NOT_FOUND)
 }
 
 async fn prefix(call: &Call<'_>, options: &Options, prefix: Key, lists: bool) -> Answer {
-    let topics = || vec![Topic::Prefix(prefix.clone())];
-    let mark = |state: &State| Mark {
-        index: index(state.prefix_index(&prefix)),
-        found: state.keys_with_prefix(&prefix).next().is_some(),
-    };
     let range = KeyRange::prefix(&prefix);
-    call.may(&call.front.cluster.snapshot(), Need::Read(&range))?;
-    let view = blocking::read(call.front, Class::Keys, options, topics, mark).await?;
-    call.may(&view.state, Need::Read(&range))?;
-    let mut omitted = 0;
-    let body = if lists {
-        names(call, &view.state, &prefix, &mut omitted)
-    } else {
-        rows(call, &view.state, &prefix, &mut omitted)
-    };
-    let mut response = match body {
-        Some(body) => answer::json_bytes(body),
-        None if omitted == 0 => return Ok(nothing(call, options, &prefix, &view)),
-        None => answer::json_bytes(b"[]".to_vec()),
-    };
-    answer::add_omitted(response.headers_mut(), omitted);
-    answer::add_freshness(response.headers_mut(), &view.freshness);
-    Ok(response)
-}
-
-/// All rows under a prefix; none where there are none.
-fn rows(call: &Call<'_>, state: &State, prefix: &[u8], omitted: &mut u64) -> Option<Vec<u8>> {
-    let mut rows = Vec::new();
-    for (key, row) in state.keys_with_prefix(prefix) {
-        match std::str::from_utf8(key) {
-            Ok(key) => rows.push(KeyJson { key, row }),
-            Err(_) => *omitted += 1,
-        }
-    }
-    (!rows.is_empty()).then(|| json::to_vec(&rows, call.pretty()))
-}
-
-/// The keys under a prefix, cut behind the first separator that follows it.
-fn names(call: &Call<'_>, state: &State, prefix: &[u8], omitted: &mut u64) -> Option<Vec<u8>> {
     let separator = call.params.get("separator").or_else(|| call.params.get("seperator"));
-    let separator = separator.unwrap_or_default().as_bytes();
-    let mut names: BTreeSet<&str> = BTreeSet::new();
-    for (key, _) in state.keys_with_prefix(prefix) {
-        match std::str::from_utf8(cut(key, prefix.len(), separator)) {
-            Ok(name) => {
-                names.insert(name);
-            }
-            Err(_) => *omitted += 1,
+    let separator = lists.then(|| separator.unwrap_or_default().as_bytes().to_vec());
+    let question = Keys { prefix: prefix.clone(), range, separator, pretty: call.pretty() };
+    question.admit(&call.seer(&call.front.cluster.snapshot())?)?;
+    let make = || -> Result<Box<dyn Question>, Failure> { Ok(Box::new(question)) };
+    let told = shared::read(call, Class::Keys, options, call.key(""), make).await?;
+    Ok(shown(call, options, &prefix, &told.evaluated.content, &told.freshness))
+}
+
+/// The keys under a prefix.
+pub struct Keys {
+    pub prefix: Key,
+    pub range: KeyRange,
+    /// Their names alone are wanted, cut there.
+    pub separator: Option<Vec<u8>>,
+    pub pretty: bool,
+}
+
+impl Question for Keys {
+    fn topics(&self) -> Vec<Topic> {
+        vec![Topic::Prefix(self.prefix.clone())]
+    }
+
+    fn mark(&self, state: &State) -> Mark {
+        Mark {
+            index: index(state.prefix_index(&self.prefix)),
+            found: state.keys_with_prefix(&self.prefix).next().is_some(),
         }
     }
-    (!names.is_empty() || prefix.is_empty()).then(|| json::to_vec(&names, call.pretty()))
+
+    fn admit(&self, seer: &Seer<'_>) -> Result<(), Failure> {
+        seer.may_list(&self.range)
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        let mut omitted = 0;
+        let body = match &self.separator {
+            Some(separator) => self.names(seer, separator, &mut omitted),
+            None => self.rows(seer, &mut omitted),
+        };
+        Ok(match body {
+            Some(body) => Content::Whole { body: body.into(), omitted },
+            None if omitted == 0 => Content::Nothing { omitted },
+            None => Content::Whole { body: Bytes::from_static(b"[]"), omitted },
+        })
+    }
+}
+
+impl Keys {
+    /// All rows; none where there are none.
+    fn rows(&self, seer: &Seer<'_>, omitted: &mut u64) -> Option<Vec<u8>> {
+        let mut rows = Vec::new();
+        for (key, row) in seer.keys_with_prefix(&self.prefix) {
+            match std::str::from_utf8(key) {
+                Ok(key) => rows.push(KeyJson { key, row }),
+                Err(_) => *omitted += 1,
+            }
+        }
+        (!rows.is_empty()).then(|| json::to_vec(&rows, self.pretty))
+    }
+
+    /// The names, cut behind the first separator that follows the prefix.
+    fn names(&self, seer: &Seer<'_>, separator: &[u8], omitted: &mut u64) -> Option<Vec<u8>> {
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        for (key, _) in seer.keys_with_prefix(&self.prefix) {
+            match std::str::from_utf8(cut(key, self.prefix.len(), separator)) {
+                Ok(name) => {
+                    names.insert(name);
+                }
+                Err(_) => *omitted += 1,
+            }
+        }
+        (!names.is_empty() || self.prefix.is_empty()).then(|| json::to_vec(&names, self.pretty))
+    }
 }
 
 fn cut<'a>(key: &'a [u8], prefix: usize, separator: &[u8]) -> &'a [u8] {
@@ -160,7 +236,8 @@ async fn put(call: Call<'_>, body: Body) -> Answer {
     let flags = call.params.number("flags")?.unwrap_or_default();
     let cas = cas(&call)?;
     let limit = call.front.config.kv_value_limit;
-    let value = whole(body, limit).await.map_err(too_large)?;
+    let value =
+        whole(body, limit).await.map_err(|error| Failure::of_body(error, "kv_max_value_size"))?;
     let command = match (call.params.get("acquire"), call.params.get("release")) {
         (Some(session), _) => {
             let session = holder(session)?.map_err(Failure::internal)?;
@@ -230,19 +307,6 @@ fn conflicting(call: &Call<'_>, flags: &[&str]) -> bool {
 
 fn conflict(call: &Call<'_>) -> Failure {
     Failure::bad(format!("Conflicting flags: {}\n", call.params.sorted()))
-}
-
-fn too_large(error: BodyError) -> Failure {
-    match error {
-        BodyError::TooLarge { len, max } => Failure::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!(
-                "Request body({len} bytes) too large, max size: {max} bytes. \
-                 See https://www.consul.io/docs/agent/options.html#kv_max_value_size."
-            ),
-        ),
-        other => other.into(),
-    }
 }
 
 fn index(revision: Revision) -> u64 {

@@ -64,6 +64,7 @@ fn check(id: &str, subject: &str, call: &Call<'_>) -> CheckDef {
 
 /// Enabling again keeps the first reason; disabling what is not enabled is no error.
 async fn set(call: &Call<'_>, node: &Folded, enable: bool, def: CheckDef) -> Answer {
+    call.may_check(&def)?;
     let presence = &call.front.presence;
     let enabled = call.front.cluster.snapshot().check(node, &def.id).is_some();
     match (enable, enabled) {

@@ -28,6 +28,11 @@ impl<'a> Params<'a> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
 
+    /// Name and value of each, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &(Cow<'a, str>, Cow<'a, str>)> {
+        self.0.iter()
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -57,6 +62,15 @@ impl<'a> Params<'a> {
             Ok(number) if digits => Ok(Some(number)),
             _ => Err(Failure::internal(format!("strconv.ParseUint: parsing {text:?}: {why}"))),
         }
+    }
+}
+
+/// Whether a text says yes, as Go reads it.
+pub fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
     }
 }
 
@@ -162,7 +176,7 @@ fn check_cache_control(header: Option<&str>) -> Result<(), Failure> {
 fn waiting(params: &Params<'_>) -> Result<(u64, Duration), Failure> {
     let wait = match params.get("wait").filter(|text| !text.is_empty()) {
         None => WAIT_DEFAULT,
-        Some(text) => match duration::parse(text) {
+        Some(text) => match duration::parse(text).or_else(|| seconds(text)) {
             Some(nanoseconds) => duration::positive(nanoseconds).unwrap_or(WAIT_DEFAULT),
             None => return Err(Failure::bad("Invalid wait time")),
         },
@@ -177,7 +191,14 @@ fn waiting(params: &Params<'_>) -> Result<(u64, Duration), Failure> {
     Ok((index, wait.min(limits::WAIT_MAX)))
 }
 
+/// A number without a unit, which some clients send: seconds.
+fn seconds(text: &str) -> Option<i64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    digits.then(|| duration::parse(&format!("{text}s"))).flatten()
+}
+
 /// The `node-meta=key:value` pairs that a node must all have.
-pub fn node_meta<'a>(params: &'a Params<'_>) -> Vec<(&'a str, &'a str)> {
-    params.all("node-meta").map(|pair| pair.split_once(':').unwrap_or((pair, ""))).collect()
+pub fn node_meta(params: &Params<'_>) -> Vec<(String, String)> {
+    let pairs = params.all("node-meta").map(|pair| pair.split_once(':').unwrap_or((pair, "")));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }

@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use crate::model::{CheckKind, Health, Index, ServiceDef, Source, TaggedAddress, Weights};
+use crate::model::{
+    CheckDef, CheckKind, Health, Index, ServiceDef, Source, TaggedAddress, Target, Weights,
+};
 use crate::state::{CheckRow, InstanceRow, InstanceView, KeyRow, NodeRow, State};
 
 use super::duration;
@@ -118,7 +120,7 @@ pub struct ServiceJson<'a>(pub &'a InstanceRow);
 
 impl Serialize for ServiceJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let InstanceRow { def, create, modified, source, .. } = self.0;
+        let InstanceRow { def, create, modified, .. } = self.0;
         let mut fields = serializer.serialize_struct("NodeService", 13)?;
         fields.serialize_field("ID", &*def.id)?;
         fields.serialize_field("Service", &*def.name)?;
@@ -127,9 +129,7 @@ impl Serialize for ServiceJson<'_> {
         if !def.tagged_addresses.is_empty() {
             fields.serialize_field("TaggedAddresses", &addresses(&def.tagged_addresses))?;
         }
-        // A row that came by catalog shows that nothing was set.
-        let meta = (*source != Source::Catalog || !def.meta.is_empty()).then_some(&def.meta);
-        fields.serialize_field("Meta", &meta)?;
+        fields.serialize_field("Meta", &set(&def.meta))?;
         fields.serialize_field("Port", &def.port)?;
         fields.serialize_field("Weights", &WeightsJson::from(def.weights))?;
         fields.serialize_field("EnableTagOverride", &def.enable_tag_override)?;
@@ -276,11 +276,20 @@ pub struct CheckJson<'a> {
     row: &'a CheckRow,
     node: &'a str,
     instance: Option<&'a ServiceDef>,
+    /// An agent's own list has no indexes.
+    indexed: bool,
+    /// What it has said since it was told to the catalog.
+    newest: Option<String>,
 }
 
 impl<'a> CheckJson<'a> {
     pub fn new(row: &'a CheckRow, node: &'a str, instance: Option<&'a ServiceDef>) -> Self {
-        CheckJson { row, node, instance }
+        CheckJson { row, node, instance, indexed: true, newest: None }
+    }
+
+    /// As its own agent shows it, with the output that it knows to be the newest.
+    pub fn own(state: &'a State, row: &'a CheckRow, newest: Option<String>) -> CheckJson<'a> {
+        CheckJson { indexed: false, newest, ..CheckJson::of(state, row) }
     }
 
     /// Looks its node and instance up.
@@ -288,27 +297,22 @@ impl<'a> CheckJson<'a> {
         let node = state.node(row.node.as_str()).map_or(row.node.as_str(), |n| &*n.def.name);
         let id = row.def.service_id.as_deref();
         let instance = id.and_then(|id| state.instance(&row.node, id)).map(|i| &i.def);
-        CheckJson { row, node, instance }
+        CheckJson::new(row, node, instance)
     }
 }
 
 impl Serialize for CheckJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let CheckRow { def, status, output, create, modified, .. } = self.row;
-        let (interval, timeout) = match &def.kind {
-            CheckKind::Http { interval, timeout, .. }
-            | CheckKind::Tcp { interval, timeout, .. } => {
-                (duration::format(*interval), duration::format(*timeout))
-            }
-            _ => (String::new(), String::new()),
-        };
+        let (create, modified) = if self.indexed { (*create, *modified) } else { (0, 0) };
+        let (interval, timeout) = shown_times(def);
         let mut fields = serializer.serialize_struct("HealthCheck", 16)?;
         fields.serialize_field("Node", self.node)?;
         fields.serialize_field("CheckID", &*def.id)?;
         fields.serialize_field("Name", &*def.name)?;
         fields.serialize_field("Status", status)?;
         fields.serialize_field("Notes", &def.notes)?;
-        fields.serialize_field("Output", output)?;
+        fields.serialize_field("Output", self.newest.as_ref().unwrap_or(output))?;
         fields.serialize_field("ServiceID", def.service_id.as_deref().unwrap_or_default())?;
         fields.serialize_field("ServiceName", self.instance.map_or("", |def| &def.name))?;
         let tags = self.instance.map_or(&[][..], |def| &def.tags);
@@ -318,9 +322,19 @@ impl Serialize for CheckJson<'_> {
         fields.serialize_field("Timeout", &timeout)?;
         fields.serialize_field("ExposedPort", &0)?;
         fields.serialize_field("Definition", &Definition(self.row))?;
-        fields.serialize_field("CreateIndex", create)?;
-        fields.serialize_field("ModifyIndex", modified)?;
+        fields.serialize_field("CreateIndex", &create)?;
+        fields.serialize_field("ModifyIndex", &modified)?;
         fields.end()
+    }
+}
+
+/// How often a check is run and how long it may take; of one that nobody runs, nothing.
+pub fn shown_times(def: &CheckDef) -> (String, String) {
+    match &def.kind {
+        CheckKind::Probe { interval, timeout, .. } => {
+            (duration::format(*interval), duration::format(*timeout))
+        }
+        _ => (String::new(), String::new()),
     }
 }
 
@@ -332,27 +346,30 @@ impl Serialize for Definition<'_> {
         let mut members: BTreeMap<&str, String> = BTreeMap::new();
         if self.0.source == Source::Catalog {
             let def = &self.0.def;
-            match &def.kind {
-                CheckKind::Http { url, interval, timeout, .. } => {
-                    members.insert("HTTP", url.clone());
-                    members.insert("Interval", duration::format(*interval));
-                    members.insert("Timeout", duration::format(*timeout));
-                }
-                CheckKind::Tcp { address, interval, timeout } => {
-                    members.insert("TCP", address.clone());
-                    members.insert("Interval", duration::format(*interval));
-                    members.insert("Timeout", duration::format(*timeout));
-                }
-                CheckKind::Ttl { .. }
-                | CheckKind::Presence
-                | CheckKind::Static
-                | CheckKind::Maintenance => {}
+            if let CheckKind::Probe { target, interval, timeout } = &def.kind {
+                let (name, value) = asked(target);
+                members.insert(name, value);
+                members.insert("Interval", duration::format(*interval));
+                members.insert("Timeout", duration::format(*timeout));
             }
             if let Some(after) = def.deregister_after {
                 members.insert("DeregisterCriticalServiceAfter", duration::format(after));
             }
         }
         members.serialize(serializer)
+    }
+}
+
+/// Consul's name for the kind of a probe, and whom it asks.
+fn asked(target: &Target) -> (&'static str, String) {
+    match target {
+        Target::Http(http) => ("HTTP", http.url.clone()),
+        Target::Tcp { address, .. } => ("TCP", address.clone()),
+        Target::Udp { address } => ("UDP", address.clone()),
+        Target::H2Ping { address, .. } => ("H2PING", address.clone()),
+        Target::Grpc { address, service, .. } if service.is_empty() => ("GRPC", address.clone()),
+        Target::Grpc { address, service, .. } => ("GRPC", format!("{address}/{service}")),
+        Target::Exec { argv } => ("ScriptArgs", argv.join(" ")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::net::is_loopback;
 
 use super::Error;
-use super::zone::{Domain, ServiceTtl, Zone, seconds};
+use super::zone::{Domain, ServiceTtl, Soa, Zone, seconds};
 
 /// Where names that are not ours are looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +38,13 @@ pub struct Config {
     /// Most records in an answer over UDP.
     pub udp_answer_limit: Option<usize>,
     pub forward: Forward,
+    pub soa: Soa,
+    /// Weights in SRV records are so many times those of the instances.
+    pub weight_scale: u16,
+    /// Without a cluster for longer, names of ours are SERVFAIL; none: never.
+    pub max_stale: Option<Duration>,
+    /// Queries a second over UDP from one source beyond loopback; 0: any number.
+    pub rate_limit: u32,
     /// Tasks that answer UDP, for each address.
     pub workers: usize,
 }
@@ -55,6 +62,10 @@ impl Default for Config {
             a_record_limit: None,
             udp_answer_limit: None,
             forward: Forward::Off,
+            soa: Soa::default(),
+            weight_scale: 1,
+            max_stale: None,
+            rate_limit: 1000,
             workers: 1,
         }
     }
@@ -78,6 +89,8 @@ impl Config {
             a_record_limit: self.a_record_limit.filter(|limit| *limit != 0),
             udp_answer_limit: self.udp_answer_limit.filter(|limit| *limit != 0),
             recursion: self.forward != Forward::Off,
+            soa: self.soa,
+            weight_scale: self.weight_scale.max(1),
         })
     }
 

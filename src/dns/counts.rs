@@ -39,6 +39,7 @@ pub struct Counts {
     forwarded: Counter,
     pub staleness: Gauge<f64, AtomicU64>,
     pub connections: Gauge,
+    pub limited: Counter,
 }
 
 impl Counts {
@@ -65,12 +66,18 @@ impl Counts {
                 "Open TCP connections of the DNS listeners",
                 Gauge::default(),
             ),
+            limited: metrics.register(
+                "dns_limited",
+                "DNS queries and connections put off because their source sends too many",
+                Counter::default(),
+            ),
         }
     }
 
     pub fn count(&self, verdict: Verdict) {
         match verdict {
             Verdict::Answered { qtype, rcode } => self.answered(qtype, rcode),
+            Verdict::Outside { qtype } => self.answered(qtype, Rcode::NoError),
             Verdict::Forward { .. } => {
                 self.forwarded.inc();
             }

@@ -6,33 +6,50 @@ use crate::model::{Index, limits};
 use crate::state::State;
 
 use super::lookup::Found;
+use super::target::Target;
 use super::wire::NAME;
 
 /// Bytes of an entry beside its records, roughly.
-const ENTRY: usize = 256;
+const ENTRY: usize = 320;
 
-/// One worker's memory, bounded by `limits::DNS_MEMO`; when it is full it starts anew.
+/// One worker's memory, bounded by `limits::DNS_MEMO`. It has two halves: what is asked for moves
+/// into the younger, and when that is full the elder is forgotten and they change places.
 #[derive(Default)]
 pub struct Memo {
+    young: Half,
+    old: Half,
+}
+
+#[derive(Default)]
+struct Half {
     /// By lower-case name with the type behind it.
     entries: HashMap<Box<[u8]>, Entry>,
     weight: usize,
 }
 
 struct Entry {
-    service: Box<str>,
+    subject: Subject,
     found: Found,
     truth: Truth,
-    /// The state in which `truth` was last compared.
+    /// The state in which that was last compared.
     seen: Seen,
     weight: usize,
 }
 
-/// What an answer about a service hangs on. While this stands still, it is true.
+/// What an answer is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Subject {
+    Service(Box<str>),
+    Node(Box<str>),
+    /// A prepared query of that service.
+    Query(Box<str>),
+}
+
+/// Indexes of the subject. While they stand still, the answer is true.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Truth {
-    health: Index,
-    nodes: Index,
+    own: Index,
+    queries: Index,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,9 +58,34 @@ struct Seen {
     index: Index,
 }
 
-impl Truth {
-    fn of(state: &State, service: &str) -> Truth {
-        Truth { health: state.service_health_index(service), nodes: state.nodes_index() }
+impl Subject {
+    /// Of what there is; of names that are not there would be no end.
+    fn of(target: &Target, state: &State) -> Option<Subject> {
+        match target {
+            Target::Service { name, .. } if state.has_service(name) => {
+                Some(Subject::Service(name.as_str().into()))
+            }
+            Target::Node(name) if state.node(name).is_some() => {
+                Some(Subject::Node(name.as_str().into()))
+            }
+            Target::Query(name) => {
+                let service = state.find_query(name)?.def.target.service.clone();
+                state.has_service(&service).then(|| Subject::Query(service.into()))
+            }
+            _ => None,
+        }
+    }
+
+    fn truth(&self, state: &State) -> Truth {
+        match self {
+            // It moves with the rows of the nodes under its instances, too.
+            Subject::Service(name) => Truth { own: state.service_health_index(name), queries: 0 },
+            Subject::Node(name) => Truth { own: state.node_catalog_index(name), queries: 0 },
+            Subject::Query(service) => {
+                let own = state.service_health_index(service);
+                Truth { own, queries: state.queries_index() }
+            }
+        }
     }
 }
 
@@ -53,45 +95,70 @@ impl Seen {
     }
 }
 
+impl Entry {
+    fn is_true(&mut self, state: &State) -> bool {
+        let seen = Seen::of(state);
+        if self.seen != seen {
+            if self.seen.lineage != seen.lineage || self.truth != self.subject.truth(state) {
+                return false;
+            }
+            self.seen = seen;
+        }
+        true
+    }
+}
+
+impl Half {
+    fn insert(&mut self, key: Box<[u8]>, entry: Entry) {
+        self.weight += entry.weight;
+        let old = self.entries.insert(key, entry);
+        self.weight -= old.map_or(0, |old| old.weight);
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Option<(Box<[u8]>, Entry)> {
+        let removed = self.entries.remove_entry(key)?;
+        self.weight -= removed.1.weight;
+        Some(removed)
+    }
+}
+
 impl Memo {
     /// The answers to the name in lower case, if they are kept and true in this state.
     pub fn get(&mut self, name: &[u8], qtype: u16, state: &State) -> Option<&mut Found> {
         let mut buffer = [0; NAME + 2];
-        let key = key(name, qtype, &mut buffer)?;
-        let entry = self.entries.get_mut(key)?;
-        let seen = Seen::of(state);
-        if entry.seen != seen {
-            if entry.seen.lineage != seen.lineage || entry.truth != Truth::of(state, &entry.service)
-            {
-                return None;
-            }
-            entry.seen = seen;
+        let key: &[u8] = key(name, qtype, &mut buffer)?;
+        if !self.young.entries.contains_key(key) {
+            let (key, entry) = self.old.remove(key)?;
+            self.keep(key, entry);
         }
-        Some(&mut entry.found)
+        let entry = self.young.entries.get_mut(key)?;
+        if entry.is_true(state) { Some(&mut entry.found) } else { None }
     }
 
-    /// Keeps what was found for a service that exists; of others there would be no end.
-    pub fn put(&mut self, name: &[u8], qtype: u16, state: &State, service: &str, found: Found) {
-        let weight = name.len()
-            + match &found {
-                Found::Records(answers) if !answers.is_volatile() => answers.weight(),
-                Found::Empty => ENTRY,
-                _ => return,
-            };
-        if weight > limits::DNS_MEMO / 8 {
+    /// Keeps what was found for something that is there.
+    pub fn put(&mut self, name: &[u8], qtype: u16, state: &State, target: &Target, found: Found) {
+        let weight = match &found {
+            Found::Records(answers) if !answers.is_volatile() => answers.weight(),
+            Found::Empty | Found::Absent => 0,
+            _ => return,
+        };
+        let weight = ENTRY + name.len() + weight;
+        if weight > limits::DNS_MEMO / 2 {
             return;
         }
-        if self.weight + weight > limits::DNS_MEMO {
-            self.entries.clear();
-            self.weight = 0;
-        }
+        let Some(subject) = Subject::of(target, state) else { return };
         let mut buffer = [0; NAME + 2];
         let Some(key) = key(name, qtype, &mut buffer) else { return };
-        let (truth, seen) = (Truth::of(state, service), Seen::of(state));
-        let entry = Entry { service: service.into(), found, truth, seen, weight };
-        let old = self.entries.insert(key.into(), entry);
-        self.weight += weight;
-        self.weight -= old.map_or(0, |old| old.weight);
+        let (truth, seen) = (subject.truth(state), Seen::of(state));
+        self.old.remove(key);
+        self.keep(key.into(), Entry { subject, found, truth, seen, weight });
+    }
+
+    fn keep(&mut self, key: Box<[u8]>, entry: Entry) {
+        if self.young.weight + entry.weight > limits::DNS_MEMO / 2 {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, entry);
     }
 }
 

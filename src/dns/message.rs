@@ -1,10 +1,14 @@
 //! Puts a message together within the size its reader takes.
 
-use super::question::{Edns, Head, Query};
-use super::wire::{self, HEADER, Rcode, WireName, rtype};
+use super::question::{Edns, Head, OPTION_SUBNET, Query};
+use super::wire::{HEADER, Rcode, class, rtype};
+use super::zone::Soa;
 
 /// Bytes of an OPT record without options.
 const OPT: usize = 11;
+/// Bytes of an extended error in it.
+const EXTENDED: usize = 6;
+const OPTION_EXTENDED: u8 = 15;
 /// Pointers reach no further (RFC 1035, 4.1.4).
 const POINTABLE: usize = 0x4000;
 
@@ -24,6 +28,19 @@ pub enum Section {
     Additional = 3,
 }
 
+/// Whose record it is: a name that stands in the message already, or one to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    /// Where in the message the name stands; 0: nowhere.
+    pub at: usize,
+    pub name: &'a [u8],
+}
+
+impl Owner<'_> {
+    /// The name that was asked for, in the case in which it was.
+    pub const QUESTION: Owner<'static> = Owner { at: HEADER, name: &[] };
+}
+
 /// A message under construction. Records that do not fit are refused, what is there stays whole.
 pub struct Message<'a> {
     out: &'a mut Vec<u8>,
@@ -31,13 +48,26 @@ pub struct Message<'a> {
     limit: usize,
     head: Head,
     edns: Option<Edns<'a>>,
+    /// Says more than the rcode, to a client that speaks EDNS (RFC 8914).
+    extended: Option<u16>,
+    /// Who asks from another network may be told something else (RFC 7871).
+    tailored: bool,
     counts: [u16; 4],
 }
 
 impl<'a> Message<'a> {
     /// An answer that repeats the question.
-    pub fn answering(out: &'a mut Vec<u8>, query: &Query<'a>, limit: usize) -> Message<'a> {
+    pub fn answering(
+        out: &'a mut Vec<u8>,
+        query: &Query<'a>,
+        limit: usize,
+        extended: Option<u16>,
+    ) -> Message<'a> {
         let mut message = Message::bare(out, query.head, query.edns, limit);
+        if message.edns.is_some() && extended.is_some() {
+            message.limit = message.limit.saturating_sub(EXTENDED);
+            message.extended = extended;
+        }
         message.out.extend_from_slice(query.question.wire);
         message.counts = [1, 0, 0, 0];
         message
@@ -53,75 +83,66 @@ impl<'a> Message<'a> {
         out.clear();
         out.extend_from_slice(&[0; HEADER]);
         let opt = edns.map_or(0, |edns| opt_len(&edns));
-        Message { out, limit: limit.saturating_sub(opt), head, edns, counts: [0; 4] }
+        let limit = limit.saturating_sub(opt);
+        Message { out, limit, head, edns, extended: None, tailored: false, counts: [0; 4] }
     }
 
-    pub fn len(&self) -> usize {
-        self.out.len()
+    /// Says that the answer is for the client's own network.
+    pub fn tailor(&mut self) {
+        self.tailored = true;
     }
 
-    /// A whole record; false if there is no room.
-    pub fn push(&mut self, section: Section, record: &[u8]) -> bool {
-        if self.out.len() + record.len() > self.limit {
-            return false;
-        }
-        self.out.extend_from_slice(record);
-        self.count(section);
-        true
-    }
-
-    /// A record whose owner stands at `at` already (0: nowhere); false if there is no room.
-    pub fn push_owned(
-        &mut self,
-        section: Section,
-        at: usize,
-        name: &WireName,
-        body: &[u8],
-    ) -> bool {
-        let pointer = pointer(at);
-        let owner = pointer.as_ref().map_or(name.as_bytes(), |pointer| pointer.as_slice());
-        if self.out.len() + owner.len() + body.len() > self.limit {
-            return false;
-        }
-        self.out.extend_from_slice(owner);
+    /// A whole record; where its body begins, or none if there is no room.
+    pub fn push(&mut self, section: Section, owner: Owner<'_>, body: &[u8]) -> Option<usize> {
+        let start = self.out.len();
+        self.own(owner);
+        let body_at = self.out.len();
         self.out.extend_from_slice(body);
-        self.count(section);
-        true
+        self.keep(section, start).then_some(body_at)
     }
 
-    fn count(&mut self, section: Section) {
+    fn own(&mut self, owner: Owner<'_>) {
+        match pointer(owner.at) {
+            Some(pointer) => self.out.extend_from_slice(&pointer),
+            None => self.out.extend_from_slice(owner.name),
+        }
+    }
+
+    /// Counts what was written since `start`, or takes it back where that is too much.
+    fn keep(&mut self, section: Section, start: usize) -> bool {
+        if self.out.len() > self.limit {
+            self.out.truncate(start);
+            return false;
+        }
         if let Some(count) = self.counts.get_mut(section as usize) {
             *count = count.saturating_add(1);
         }
+        true
     }
 
-    /// The zone's SOA. `owner_at` is where in the message the domain's name stands (0: nowhere).
-    pub fn soa(
-        &mut self,
-        section: Section,
-        owner_at: usize,
-        domain: &WireName,
-        serial: u32,
-    ) -> bool {
-        const REFRESH_RETRY_EXPIRE_MINIMUM: [u32; 4] = [3600, 600, 86400, 0];
-        let owner = match pointer(owner_at) {
-            Some(pointer) => pointer.to_vec(),
-            None => domain.as_bytes().to_vec(),
-        };
-        let mut data = b"\x02ns".to_vec();
-        let domain_at = self.out.len() + owner.len() + 10 + data.len();
-        data.extend_from_slice(domain.as_bytes());
-        data.extend_from_slice(b"\x0ahostmaster");
-        match pointer(domain_at) {
-            Some(pointer) => data.extend_from_slice(&pointer),
-            None => data.extend_from_slice(domain.as_bytes()),
+    /// The SOA of the domain `owner`.
+    pub fn soa(&mut self, section: Section, owner: Owner<'_>, soa: &Soa, serial: u32) -> bool {
+        let start = self.out.len();
+        // Where it is written out, it stands at the start of the record.
+        let again = Owner { at: if owner.at == 0 { start } else { owner.at }, ..owner };
+        self.own(owner);
+        self.out.extend_from_slice(&rtype::SOA.to_be_bytes());
+        self.out.extend_from_slice(&class::IN.to_be_bytes());
+        self.out.extend_from_slice(&soa.min_ttl.to_be_bytes());
+        let length_at = self.out.len();
+        self.out.extend_from_slice(&[0, 0]);
+        self.out.extend_from_slice(b"\x02ns");
+        self.own(again);
+        self.out.extend_from_slice(b"\x0ahostmaster");
+        self.own(again);
+        for number in [serial, soa.refresh, soa.retry, soa.expire, soa.min_ttl] {
+            self.out.extend_from_slice(&number.to_be_bytes());
         }
-        data.extend_from_slice(&serial.to_be_bytes());
-        for number in REFRESH_RETRY_EXPIRE_MINIMUM {
-            data.extend_from_slice(&number.to_be_bytes());
+        let length = u16::try_from(self.out.len() - length_at - 2).unwrap_or(u16::MAX);
+        if let Some(place) = self.out.get_mut(length_at..length_at + 2) {
+            place.copy_from_slice(&length.to_be_bytes());
         }
-        let record = [owner, wire::body(rtype::SOA, 0, &[&data])].concat();
-        self.push(section, &record)
+        self.keep(section, start)
     }
 
     /// Adds the OPT record and writes the header.
@@ -152,19 +173,28 @@ impl<'a> Message<'a> {
         self.out.extend_from_slice(&rtype::OPT.to_be_bytes());
         self.out.extend_from_slice(&edns.size.to_be_bytes());
         self.out.extend_from_slice(&[extended_rcode, 0, 0, 0]);
-        match edns.subnet {
-            // The same subnet with scope 0: the answer is for everybody (RFC 7871, 7.2.1).
-            Some([family_high, family_low, source, _, address @ ..]) => {
-                let len = 4 + address.len() as u16;
-                self.out.extend_from_slice(&(len + 4).to_be_bytes());
-                self.out.extend_from_slice(&[0, 8]);
-                self.out.extend_from_slice(&len.to_be_bytes());
-                self.out.extend_from_slice(&[*family_high, *family_low, *source, 0]);
-                self.out.extend_from_slice(address);
-            }
-            _ => self.out.extend_from_slice(&[0, 0]),
+        let length_at = self.out.len();
+        self.out.extend_from_slice(&[0, 0]);
+        // The same subnet; with scope 0 the answer is for everybody (RFC 7871, 7.2.1).
+        if let Some([family_high, family_low, source, _, address @ ..]) = edns.subnet {
+            let len = 4 + address.len() as u16;
+            self.out.extend_from_slice(&OPTION_SUBNET.to_be_bytes());
+            self.out.extend_from_slice(&len.to_be_bytes());
+            let scope = if self.tailored { *source } else { 0 };
+            self.out.extend_from_slice(&[*family_high, *family_low, *source, scope]);
+            self.out.extend_from_slice(address);
         }
-        self.count(Section::Additional);
+        if let Some(extended) = self.extended {
+            self.out.extend_from_slice(&[0, OPTION_EXTENDED, 0, 2]);
+            self.out.extend_from_slice(&extended.to_be_bytes());
+        }
+        let length = u16::try_from(self.out.len() - length_at - 2).unwrap_or(u16::MAX);
+        if let Some(place) = self.out.get_mut(length_at..length_at + 2) {
+            place.copy_from_slice(&length.to_be_bytes());
+        }
+        if let Some(count) = self.counts.get_mut(Section::Additional as usize) {
+            *count = count.saturating_add(1);
+        }
     }
 }
 

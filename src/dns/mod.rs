@@ -1,17 +1,25 @@
 //! The DNS front: a question becomes a message made from the state; other names are handed on.
 //!
-//! `answer` and what it is made of are pure; `udp`, `tcp` and `forward` wait.
+//! `answer` and what it is made of are pure, and so are `reply`, `rates` and `staleness`' verdict;
+//! `udp`, `tcp` and `forward` wait.
 
+mod aliases;
 mod answer;
 mod answers;
 mod config;
 mod counts;
+mod draw;
 mod forward;
+mod inbox;
 mod lookup;
 mod memo;
 mod message;
 mod outbox;
 mod question;
+mod rates;
+mod reply;
+mod services;
+mod staleness;
 mod target;
 mod tcp;
 mod txt;
@@ -24,9 +32,8 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
+use hickory_resolver::net::NetError;
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::cluster::Cluster;
@@ -35,17 +42,16 @@ use crate::net::{BindError, bind_tcp, bind_udp};
 use crate::state::State;
 use crate::telemetry::Metrics;
 
-pub use answer::{Answerer, Channel, Verdict};
+pub use answer::{Answerer, Channel, Knowledge, Verdict};
 pub use config::{Config, Forward};
 pub use wire::Rcode;
-pub use zone::Zone;
+pub use zone::{Soa, Zone, seconds};
 
 use counts::Counts;
 use forward::Forwarder;
+use staleness::{Freshness, Staleness};
 
 const LISTEN: &str = "dns.listen";
-/// How often the staleness is looked at.
-const STALENESS: Duration = Duration::from_secs(1);
 /// A free TCP port may be taken for UDP: so many are tried.
 const PORTS: usize = 16;
 
@@ -57,6 +63,8 @@ pub enum Error {
     Domain { domain: String },
     #[error("dns.domains: at least one domain is needed")]
     NoDomain,
+    #[error("dns.forward: {0}")]
+    Forward(#[from] NetError),
     #[error("dns.listen: {addr} is beyond loopback, and DNS is in clear: say dns.insecure: true")]
     Insecure { addr: SocketAddr },
 }
@@ -75,20 +83,20 @@ struct Front {
     cluster: Cluster,
     forwarder: Forwarder,
     counts: Counts,
-    /// Once it has the state, it keeps it.
-    synced: Arc<AtomicBool>,
+    staleness: Staleness,
+    /// Queries a second over UDP from one source beyond loopback.
+    rate_limit: u32,
 }
 
 impl Front {
-    /// What this agent has, however old; none until it has received the state once.
-    fn state(&self) -> Option<Arc<State>> {
-        if !self.synced.load(Ordering::Relaxed) {
-            if !self.cluster.standing().synced {
-                return None;
-            }
-            self.synced.store(true, Ordering::Relaxed);
+    /// What this agent has, and how far it can be relied on.
+    fn knowledge<'s>(&self, state: &'s State) -> Knowledge<'s> {
+        match self.staleness.now(|| self.cluster.standing().synced) {
+            Freshness::Nothing => Knowledge::Nothing,
+            Freshness::Current => Knowledge::Current(state),
+            Freshness::Stale => Knowledge::Stale(state),
+            Freshness::Expired => Knowledge::Expired,
         }
-        Some(self.cluster.snapshot())
     }
 }
 
@@ -107,20 +115,27 @@ pub async fn start(
         listeners.push(bind(*addr, workers)?);
     }
     let addrs: Vec<SocketAddr> = listeners.iter().map(|listener| listener.addr).collect();
-    let forwarder = Forwarder::new(&config.forward, &addrs);
+    let forwarder = Forwarder::new(&config.forward, &addrs)?;
     if config.forward != Forward::Off && forwarder.is_empty() {
         let text = "there is no server to forward other names to: they are refused";
         life.board.set("dns/forward", Level::Warning, text);
     }
-    let (counts, synced) = (Counts::register(metrics), Arc::default());
-    let front = Front { zone, cluster, forwarder, counts, synced };
+    let front = Front {
+        zone,
+        cluster,
+        forwarder,
+        counts: Counts::register(metrics),
+        staleness: Staleness::new(config.max_stale),
+        rate_limit: config.rate_limit,
+    };
     for Listener { tcp, udp, .. } in listeners {
         life.tasks.spawn("dns tcp", tcp::serve(front.clone(), tcp, life.clone()));
         for socket in udp {
             life.tasks.spawn("dns udp", udp::serve(front.clone(), socket, life.clone()));
         }
     }
-    life.tasks.spawn("dns staleness", watch_staleness(front, life.clone()));
+    let Front { cluster, counts, staleness, .. } = front;
+    life.tasks.spawn("dns staleness", staleness::watch(staleness, cluster, counts, life.clone()));
     Ok(Handle { addrs })
 }
 
@@ -145,16 +160,4 @@ fn bind(addr: SocketAddr, workers: usize) -> Result<Listener, Error> {
             Err(_) => {}
         }
     }
-}
-
-async fn watch_staleness(front: Front, life: Life) {
-    let look = async {
-        let mut ticks = tokio::time::interval(STALENESS);
-        loop {
-            ticks.tick().await;
-            let standing = front.cluster.standing();
-            front.counts.staleness.set(standing.last_contact.as_secs_f64());
-        }
-    };
-    let _: Option<()> = life.shutdown.or(look).await;
 }

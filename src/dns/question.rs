@@ -51,7 +51,7 @@ pub enum Malformed<'a> {
     NotImp(Head, Option<Edns<'a>>),
 }
 
-const OPTION_SUBNET: u16 = 8;
+pub const OPTION_SUBNET: u16 = 8;
 
 pub fn parse(packet: &[u8]) -> Result<Query<'_>, Malformed<'_>> {
     let mut reader = Reader { packet, at: 0 };

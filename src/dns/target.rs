@@ -47,6 +47,11 @@ impl<'a> Labels<'a> {
         std::str::from_utf8(label).ok()
     }
 
+    /// Whether the name is the domain itself.
+    pub fn is(&self, domain: &Domain) -> bool {
+        self.count == domain.labels
+    }
+
     /// The labels before a domain as text; none where a label is no text.
     pub fn before(&self, domain: &Domain) -> Option<Vec<&'a str>> {
         (0..self.count.checked_sub(domain.labels)?).map(|nth| self.text(nth)).collect()
@@ -81,6 +86,8 @@ pub enum Target {
     },
     Node(String),
     Addr(IpAddr),
+    /// A prepared query's name or id.
+    Query(String),
     /// Nothing itself, but names below it are answered: NODATA (RFC 8020).
     Above,
     Unknown,
@@ -103,6 +110,7 @@ pub fn target(labels: &[&str], datacenter: &str) -> Target {
         [rest @ .., "service"] => service(rest),
         [rest @ .., "node"] => Target::Node(rest.join(".")),
         [hex, "addr"] => address(hex).map_or(Target::Unknown, Target::Addr),
+        [rest @ .., "query"] => query(rest),
         ["_tcp"] => Target::Above,
         [name, protocol] => rfc2782(name, protocol, true).unwrap_or(Target::Unknown),
         _ => Target::Unknown,
@@ -116,6 +124,7 @@ fn is_form(label: &str) -> bool {
 
 fn service(labels: &[&str]) -> Target {
     match labels {
+        [rest @ .., "query"] => query(rest),
         ["_tcp"] => Target::Above,
         [name, protocol] if name.starts_with('_') && protocol.starts_with('_') => {
             rfc2782(name, protocol, false).unwrap_or(Target::Unknown)
@@ -126,6 +135,17 @@ fn service(labels: &[&str]) -> Target {
             srv_only: false,
         },
         [] => Target::Above,
+    }
+}
+
+/// The name may have dots; `_name._tcp` is the same query.
+fn query(labels: &[&str]) -> Target {
+    match labels {
+        ["_tcp"] => Target::Above,
+        [name @ .., "_tcp"] if name.first().is_some_and(|first| first.starts_with('_')) => {
+            Target::Query(name.join(".").split_off(1))
+        }
+        name => Target::Query(name.join(".")),
     }
 }
 
@@ -147,6 +167,12 @@ fn address(hex: &str) -> Option<IpAddr> {
         32 => u128::from_str_radix(hex, 16).ok().map(|bits| Ipv6Addr::from_bits(bits).into()),
         _ => None,
     }
+}
+
+/// Whether addresses are turned round there.
+pub fn is_reverse(labels: &Labels<'_>) -> bool {
+    let end = labels.suffix_at(2).and_then(|at| labels.wire.get(at..));
+    end == Some(b"\x07in-addr\x04arpa\0") || end == Some(b"\x03ip6\x04arpa\0")
 }
 
 /// The address that a name under `in-addr.arpa` or `ip6.arpa` turns round.

@@ -18,7 +18,7 @@ pub fn body(key: &str, value: &str, ttl: u32) -> Vec<u8> {
         data.push(string.len() as u8);
         data.extend_from_slice(string);
     }
-    wire::body(rtype::TXT, ttl, &[&data])
+    wire::body(rtype::TXT, ttl, &data)
 }
 
 /// A grave accent goes before what would end the key or be trimmed from it.

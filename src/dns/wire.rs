@@ -95,23 +95,36 @@ impl WireName {
     }
 }
 
+/// Bytes of a record between its owner and its data: type, class, TTL and length.
+pub const BODY: usize = 10;
+
 /// A record without its owner: type, class IN, TTL, length and data.
-pub fn body(rtype: u16, ttl: u32, data: &[&[u8]]) -> Vec<u8> {
-    let len: usize = data.iter().map(|part| part.len()).sum();
-    let mut body = Vec::with_capacity(10 + len);
-    body.extend_from_slice(&rtype.to_be_bytes());
-    body.extend_from_slice(&class::IN.to_be_bytes());
-    body.extend_from_slice(&ttl.to_be_bytes());
-    body.extend_from_slice(&u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes());
-    data.iter().for_each(|part| body.extend_from_slice(part));
+pub fn body(rtype: u16, ttl: u32, data: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(BODY + data.len());
+    body.extend_from_slice(&body_head(rtype, ttl, data.len()));
+    body.extend_from_slice(data);
     body
+}
+
+/// What of it stands before the data.
+pub fn body_head(rtype: u16, ttl: u32, len: usize) -> [u8; BODY] {
+    let ([r1, r2], [c1, c2]) = (rtype.to_be_bytes(), class::IN.to_be_bytes());
+    let [t1, t2, t3, t4] = ttl.to_be_bytes();
+    let [l1, l2] = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
+    [r1, r2, c1, c2, t1, t2, t3, t4, l1, l2]
+}
+
+/// The first of bodies that lie one behind the other, and the others.
+pub fn first_body(bodies: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = bodies.get(BODY - 2..BODY)?.try_into().ok()?;
+    bodies.split_at_checked(BODY + usize::from(u16::from_be_bytes(length)))
 }
 
 /// An address record's body: A or AAAA.
 pub fn address_body(ip: IpAddr, ttl: u32) -> Vec<u8> {
     match ip {
-        IpAddr::V4(ip) => body(rtype::A, ttl, &[&ip.octets()]),
-        IpAddr::V6(ip) => body(rtype::AAAA, ttl, &[&ip.octets()]),
+        IpAddr::V4(ip) => body(rtype::A, ttl, &ip.octets()),
+        IpAddr::V6(ip) => body(rtype::AAAA, ttl, &ip.octets()),
     }
 }
 

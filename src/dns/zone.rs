@@ -19,6 +19,25 @@ pub struct Zone {
     pub udp_answer_limit: Option<usize>,
     /// Names outside are forwarded: shown as RA.
     pub recursion: bool,
+    pub soa: Soa,
+    /// Weights in SRV records are so many times those of the instances.
+    pub weight_scale: u16,
+}
+
+/// What the SOA says of the zone, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Soa {
+    pub refresh: u32,
+    pub retry: u32,
+    pub expire: u32,
+    /// How long a resolver may keep that there is no such name or record.
+    pub min_ttl: u32,
+}
+
+impl Default for Soa {
+    fn default() -> Soa {
+        Soa { refresh: 3600, retry: 600, expire: 86400, min_ttl: 0 }
+    }
 }
 
 /// A domain that is answered for, for example `consul`.

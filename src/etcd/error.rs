@@ -220,7 +220,7 @@ impl From<Denied> for Failure {
         match denied {
             Denied::Nobody => Failure::invalid("etcdserver: user name is empty"),
             Denied::Token => Failure::new(Code::Unauthenticated, "etcdserver: invalid auth token"),
-            Denied::Permission => {
+            Denied::Permission | Denied::Lacks(_) => {
                 Failure::new(Code::PermissionDenied, "etcdserver: permission denied")
             }
         }

@@ -120,7 +120,7 @@ pub(super) async fn time_to_live(
     let state = front.cluster.read(Consistency::Linearizable).await?;
     let rights = visit.rights(&state)?;
     if request.keys {
-        state.permits_lease(rights, id, KeyRight::Read)?;
+        state.permits_lease(&rights, id, KeyRight::Read)?;
     }
     let header = Some(header(front, &state));
     let (Alive::For(left), Some(lease)) = (left, state.lease(id)) else {
@@ -143,8 +143,9 @@ pub(super) async fn leases(
 ) -> Result<LeaseLeasesResponse, Failure> {
     let state = visit.front.cluster.read(Consistency::Local).await?;
     let rights = visit.rights(&state)?;
+    rights.may(Need::User)?;
     for lease in state.leases() {
-        state.permits_lease(rights, lease.id, KeyRight::Read)?;
+        state.permits_lease(&rights, lease.id, KeyRight::Read)?;
     }
     let leases = state.leases().map(|lease| LeaseStatus { id: lease.id.0 }).collect();
     let header = Some(header(&visit.front, &state));

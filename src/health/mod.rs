@@ -2,7 +2,11 @@
 //!
 //! Knows neither the catalog nor the cluster; `presence` says what to run and takes the findings.
 
+mod connect;
 mod deadlines;
+mod exec;
+mod http;
+mod http2;
 mod output;
 mod probe;
 mod runner;
@@ -19,6 +23,6 @@ pub use verdict::{Judge, Ruling};
 /// Why no check can be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HealthError {
-    #[error("the HTTP client cannot be built: {0}")]
+    #[error("the clients of probes cannot be built: {0}")]
     Client(String),
 }

@@ -1,7 +1,5 @@
 //! What of a check's output is kept when there is too much of it.
 
-use std::collections::VecDeque;
-
 use crate::model::limits;
 
 /// A note that an app sends with its report: the beginning, and how much there was (Consul's form).
@@ -21,25 +19,5 @@ pub fn expired(last: &str) -> String {
         "TTL expired".to_owned()
     } else {
         format!("TTL expired (last output before timeout follows): {last}")
-    }
-}
-
-/// The end of a body of any length, in bounded memory: an error's cause stands last.
-#[derive(Debug, Default)]
-pub(super) struct Tail {
-    bytes: VecDeque<u8>,
-}
-
-impl Tail {
-    pub(super) fn push(&mut self, chunk: &[u8]) {
-        let from = chunk.len().saturating_sub(limits::CHECK_OUTPUT);
-        self.bytes.extend(chunk.get(from..).unwrap_or_default());
-        let surplus = self.bytes.len().saturating_sub(limits::CHECK_OUTPUT);
-        self.bytes.drain(..surplus);
-    }
-
-    /// As text; what is not UTF-8 is shown as U+FFFD.
-    pub(super) fn into_text(self) -> String {
-        String::from_utf8_lossy(&Vec::from(self.bytes)).into_owned()
     }
 }

@@ -69,7 +69,7 @@ impl Runner {
 
     /// Runs a check from now on. One that runs with the same definition goes on undisturbed.
     pub fn put(&mut self, def: &CheckDef) {
-        let Some(probe) = Probe::of(&def.kind) else { return self.remove(&def.id) };
+        let Some(probe) = Probe::of(def) else { return self.remove(&def.id) };
         if self.running.get(&def.id).is_some_and(|running| running.def == *def) {
             return;
         }
@@ -100,16 +100,16 @@ impl Runner {
 /// second probe comes early by a random part of the interval, so that checks that were started
 /// together do not stay in step.
 async fn watch(shared: Shared, def: CheckDef, probe: Probe, start: u64) {
-    let mut judge = Judge::new(def.rise, def.fall);
+    let mut judge = Judge::new(def.flaps);
     let mut told = None;
-    let early = probe.interval.mul_f64(rand::random_range(0.0..1.0));
+    let early = probe.interval().mul_f64(rand::random_range(0.0..1.0));
     let mut next = Instant::now();
     let mut gap = early;
     loop {
         tokio::time::sleep_until(next).await;
         let Ok(permit) = shared.permits.acquire().await else { return };
         next = Instant::now() + gap;
-        gap = probe.interval;
+        gap = probe.interval();
         let (status, output) = shared.prober.run(&probe).await;
         drop(permit);
         shared.probes.inc();

@@ -1,16 +1,18 @@
-//! What consecutive results make of a check: a pure count of rises and falls.
+//! What consecutive results make of a check: a pure count of good ones and bad ones.
 
-use crate::model::Health;
+use crate::model::{Flaps, Health};
 
 /// Turns results into a verdict. Passing and warning are good results, critical is a bad one.
 #[derive(Debug, Clone)]
 pub struct Judge {
-    rise: u32,
-    fall: u32,
+    flaps: Flaps,
     /// None before the first result.
     verdict: Option<Health>,
-    /// Consecutive results on the other side of the verdict.
-    against: u32,
+    /// Bad results made the verdict what it is, be it only a warning.
+    ill: bool,
+    /// Consecutive results of the kind that came last.
+    good: u32,
+    bad: u32,
 }
 
 /// What one result changed.
@@ -25,32 +27,44 @@ pub enum Ruling {
 }
 
 impl Judge {
-    /// `rise` good results turn a critical check good, `fall` bad ones a good check critical;
-    /// 0 counts as 1. The first result is the verdict whatever the counts are (as in Consul).
-    pub fn new(rise: u32, fall: u32) -> Judge {
-        Judge { rise: rise.max(1), fall: fall.max(1), verdict: None, against: 0 }
+    /// The first result is the verdict whatever the counts are (as in Consul).
+    pub fn new(flaps: Flaps) -> Judge {
+        Judge { flaps, verdict: None, ill: false, good: 0, bad: 0 }
     }
 
     pub fn observe(&mut self, result: Health) -> Ruling {
-        let Some(verdict) = self.verdict else { return self.turn(result) };
-        if result == verdict {
-            self.against = 0;
-            return Ruling::Confirmed;
-        }
-        let needed = match (verdict, result) {
-            (_, Health::Critical) => self.fall,
-            (Health::Critical, _) => self.rise,
-            // Both good: how good is told at once.
-            _ => 1,
+        let Some(verdict) = self.verdict else {
+            return self.turn(result, result == Health::Critical);
         };
-        let same_side = (verdict == Health::Critical) == (result == Health::Critical);
-        self.against = if same_side { 1 } else { self.against + 1 };
-        if self.against >= needed { self.turn(result) } else { Ruling::Doubted }
+        if result == Health::Critical {
+            self.good = 0;
+            self.bad = self.bad.saturating_add(1);
+            self.doubt(verdict)
+        } else {
+            self.bad = 0;
+            self.good = self.good.saturating_add(1);
+            if self.ill && self.good < self.flaps.rise {
+                Ruling::Doubted
+            } else {
+                self.turn(result, false)
+            }
+        }
     }
 
-    fn turn(&mut self, verdict: Health) -> Ruling {
-        self.verdict = Some(verdict);
-        self.against = 0;
-        Ruling::Turned(verdict)
+    /// One more bad result: it never makes a verdict better.
+    fn doubt(&mut self, verdict: Health) -> Ruling {
+        if verdict == Health::Critical || self.bad >= self.flaps.fall {
+            self.turn(Health::Critical, true)
+        } else if self.flaps.warn.is_some_and(|warn| self.bad >= warn) {
+            self.turn(Health::Warning, true)
+        } else {
+            Ruling::Doubted
+        }
+    }
+
+    fn turn(&mut self, verdict: Health, ill: bool) -> Ruling {
+        self.ill = ill;
+        let was = self.verdict.replace(verdict);
+        if was == Some(verdict) { Ruling::Confirmed } else { Ruling::Turned(verdict) }
     }
 }

@@ -22,6 +22,9 @@ const CHAIN: &str = "agent.chain";
 /// Servers only.
 const AUTHORITY: &str = "authority";
 
+/// A token's secret that an operator left, as text.
+const RESET: &str = "acl-reset";
+
 const IDENTITY_VERSION: u32 = 1;
 const CHAIN_VERSION: u8 = 1;
 
@@ -207,9 +210,33 @@ impl DataDir {
         self.write(AUTHORITY, &authority.to_bundle()?)
     }
 
+    /// Where an operator leaves the secret of a token that is to be made.
+    pub fn reset(&self) -> PathBuf {
+        self.dir.join(RESET)
+    }
+
+    pub fn load_reset(&self) -> Result<Option<Zeroizing<String>>, IdentityError> {
+        let Some((path, bytes)) = self.read(RESET)? else { return Ok(None) };
+        let text = std::str::from_utf8(&bytes).map_err(|error| content(&path, error))?;
+        Ok(Some(Zeroizing::new(text.trim().to_owned())))
+    }
+
+    pub fn store_reset(&self, secret: &str) -> Result<(), IdentityError> {
+        self.write(RESET, secret.as_bytes())
+    }
+
+    /// One that is not there any more is fine.
+    pub fn forget_reset(&self) -> Result<(), IdentityError> {
+        self.forget(&[RESET])
+    }
+
     /// Removes key, chain and authority: whoever has lost its log starts anew.
     pub fn forget_keys(&self) -> Result<(), IdentityError> {
-        for name in [AUTHORITY, CHAIN, KEY] {
+        self.forget(&[AUTHORITY, CHAIN, KEY])
+    }
+
+    fn forget(&self, names: &[&str]) -> Result<(), IdentityError> {
+        for name in names {
             let path = self.dir.join(name);
             match self.disk.remove(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {

@@ -51,11 +51,50 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |from: u32, digits: u32| (self.0 >> from) & ((1 << (4 * digits)) - 1);
-        let [a, b, c, d, e] =
-            [(96, 8), (80, 4), (64, 4), (48, 4), (0, 12)].map(|(f, n)| part(f, n));
-        write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+        write_uuid(self.0, f)
     }
+}
+
+/// A prepared query's number, a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QueryId(pub u128);
+
+impl QueryId {
+    /// The id of that text, if it is one of a UUID's form.
+    pub fn parse(text: &str) -> Option<QueryId> {
+        let dashes = [8, 13, 18, 23];
+        let is_uuid = text.len() == 36
+            && text.bytes().enumerate().all(|(at, byte)| match dashes.contains(&at) {
+                true => byte == b'-',
+                false => byte.is_ascii_hexdigit(),
+            });
+        let digits = || text.replace('-', "");
+        is_uuid.then(|| u128::from_str_radix(&digits(), 16).ok()).flatten().map(QueryId)
+    }
+}
+
+impl fmt::Display for QueryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_uuid(self.0, f)
+    }
+}
+
+/// The number of a policy, a role or a token (Consul's AccessorID), a UUID. No secret.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct AclId(pub u128);
+
+impl fmt::Display for AclId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_uuid(self.0, f)
+    }
+}
+
+fn write_uuid(number: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let part = |from: u32, digits: u32| (number >> from) & ((1 << (4 * digits)) - 1);
+    let [a, b, c, d, e] = [(96, 8), (80, 4), (64, 4), (48, 4), (0, 12)].map(|(f, n)| part(f, n));
+    write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
 }
 
 /// How far a state has come: the Raft log id of the last entry in it. Ordered by index, as only

@@ -70,7 +70,7 @@ pub const REFUSED_BODY: Duration = Duration::from_millis(250);
 /// How long requests under way may take once the agent stops.
 pub const HTTP_DRAIN: Duration = Duration::from_secs(5);
 /// Open client connections of one listener.
-pub const CONNECTIONS: usize = 10_000;
+pub const CONNECTIONS: usize = 32 * 1024;
 /// A file of certificates or a key.
 pub const PEM_FILE: usize = 1024 * 1024;
 /// How often the files of `http.tls` are looked at.
@@ -81,10 +81,35 @@ pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 pub const TLS_PARTING: Duration = Duration::from_secs(1);
 /// Clients that agree on TLS at once; more wait, within the same time.
 pub const TLS_HANDSHAKES: usize = 1024;
+/// Who watches the log of one agent from afar, the lines that wait for each of them, and the text
+/// of a message or a field in one.
+pub const MONITORS: usize = 16;
+pub const MONITOR_LINES: usize = 512;
+pub const MONITOR_TEXT: usize = 4 * 1024;
+/// Orders to one agent that wait.
+pub const ORDERS: usize = 8;
+/// Bodies of answers to Consul's clients that are worth being compressed (Consul's), and those that
+/// are compressed on a thread of their own.
+pub const GZIP_LEAST: usize = 1400;
+pub const GZIP_ASIDE: usize = 64 * 1024;
 /// Waiting blocking queries of one agent.
 pub const WAITERS: usize = 100_000;
 /// Longest wait of a blocking query (Consul's `max_query_time`).
 pub const WAIT_MAX: Duration = Duration::from_secs(600);
+/// Services, keys and prefixes that one stream of events is about.
+pub const STREAM_SUBJECTS: usize = 256;
+/// A stream that is to end by itself does so within this time.
+pub const STREAM_WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How often who reads a stream hears that it is alive.
+pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
+/// Bytes of encoded answers that are kept for who asks the same; of each of the shelves that they
+/// stand on, the newest stays whatever its size.
+pub const ANSWERS: usize = 16 * 1024 * 1024;
+pub const ANSWER_SHELVES: usize = 16;
+/// Bytes of an answer in random order that are copied row by row; of a larger one, runs of rows
+/// change places, which are not copied.
+pub const ANSWER_COPIED: usize = 16 * 1024;
+pub const ANSWER_RUNS: usize = 32;
 /// A frame between agents; larger things are cut into several.
 pub const PEER_FRAME: usize = 32 * 1024 * 1024;
 /// Requests under way on one connection between agents.
@@ -124,6 +149,8 @@ pub const SNAPSHOT: usize = 4 * 1024 * 1024 * 1024;
 pub const SNAPSHOT_SECTION: usize = 4 * CONFIGURABLE_MAX;
 /// A backup that can be restored, as it lies in its file: servers hold it while it comes in.
 pub const BACKUP: usize = 512 * 1024 * 1024;
+/// Backups that one agent takes in from Consul's clients at a time.
+pub const RESTORES: usize = 2;
 /// A piece of a backup in one command of the log.
 pub const BACKUP_PIECE: usize = 1024 * 1024;
 /// How long a restore may pause before another one, or housekeeping, clears away what it staged.
@@ -170,8 +197,6 @@ pub const PRESENCE_QUEUE: usize = 1024;
 pub const PRESENCE_COMMAND: usize = 512 * 1024;
 /// Checks that one agent runs.
 pub const CHECKS_PER_AGENT: usize = 8192;
-/// An answer of DNS.
-pub const DNS_MESSAGE: usize = 65_535;
 /// A query to DNS: a name, and options far longer than any in use.
 pub const DNS_QUERY: usize = 4096;
 /// Open TCP connections of the DNS listener.
@@ -180,14 +205,27 @@ pub const DNS_CONNECTIONS: usize = 1024;
 pub const ACCEPT_RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How long a TCP connection to DNS may be silent, or take no answer.
 pub const DNS_IDLE: Duration = Duration::from_secs(10);
+/// The same from one source, beyond loopback.
+pub const DNS_CONNECTIONS_OF_ONE: usize = 128;
+/// Queries of one TCP connection to DNS that wait for an answer from elsewhere.
+pub const DNS_PIPELINE: usize = 32;
 /// Datagrams that a DNS worker answers from one state.
 pub const DNS_BATCH: usize = 64;
 /// Encoded answers that one DNS worker keeps.
-pub const DNS_MEMO: usize = 8 * 1024 * 1024;
+pub const DNS_MEMO: usize = 32 * 1024 * 1024;
+/// Host names that are followed for one DNS answer.
+pub const DNS_ALIASES: usize = 32;
+/// Sources beyond loopback whose DNS queries a worker counts.
+pub const DNS_SOURCES: usize = 4096;
+/// Without contact to the cluster for so long, DNS answers say that they may be out of date.
+pub const DNS_STALE: Duration = Duration::from_secs(10);
 /// DNS queries that wait for an answer from elsewhere.
 pub const DNS_FORWARDS: usize = 1024;
-/// How long one server is waited for when a DNS query is forwarded.
+/// How long one server is waited for when a DNS query is forwarded, and all of them together.
 pub const DNS_FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
+pub const DNS_FORWARD: Duration = Duration::from_secs(6);
+/// Answers from elsewhere that are remembered.
+pub const DNS_FORWARD_CACHE: u64 = 1024;
 /// Connections kept idle to one instance by an HTTP upstream.
 pub const POOL_IDLE: usize = 128;
 /// Instances that are tried for one request or connection.
@@ -240,3 +278,36 @@ pub const TOKENS_KNOWN: usize = 4096;
 /// Passwords that one agent hashes or compares at the same time, and those that wait for it.
 pub const HASHES_AT_ONCE: usize = 2;
 pub const HASHES_WAITING: usize = 64;
+/// A regular expression of a filter, an event or a query, and what it compiles to.
+pub const PATTERN: usize = 4 * 1024;
+pub const PATTERN_PROGRAM: usize = 1024 * 1024;
+/// How deep its groups may nest.
+pub const PATTERN_DEPTH: u32 = 100;
+/// A filter of `?filter=`.
+pub const FILTER: usize = 16 * 1024;
+/// How deep its parentheses and `not`s may nest.
+pub const FILTER_DEPTH: usize = 100;
+/// Prepared queries of a cluster, those of them that have a Regexp, and the text of one.
+pub const QUERIES: usize = 4096;
+pub const QUERY_PATTERNS: usize = 256;
+pub const QUERY: usize = 16 * 1024;
+/// The newest events that are kept (Consul's), and the bytes of one as it would be sent (Consul's).
+pub const EVENTS: usize = 256;
+pub const EVENT: usize = 512;
+/// A text among an autopilot's settings.
+pub const AUTOPILOT_TAG: usize = 256;
+/// Policies that a cluster keeps, roles of tokens, and tokens.
+pub const ACL_POLICIES: usize = 10_000;
+pub const ACL_ROLES: usize = 10_000;
+pub const ACL_TOKENS: usize = 100_000;
+/// Policies, roles or identities that one token or role is given, of each kind.
+pub const ACL_LINKS: usize = 256;
+/// Rules of one policy, as they are written.
+pub const ACL_RULES: usize = 64 * 1024;
+/// What people say of a policy, a role or a token.
+pub const ACL_DESCRIPTION: usize = 4 * 1024;
+/// The name of a policy (Consul's limit), and of a role or an identity (Consul's).
+pub const ACL_POLICY_NAME: usize = 128;
+pub const ACL_ROLE_NAME: usize = 256;
+/// How long a token may be asked to live (Consul's).
+pub const ACL_TTL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(24 * 3600));

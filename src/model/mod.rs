@@ -11,9 +11,9 @@ mod range;
 mod time;
 mod token;
 
-pub use check::{CheckDef, CheckKind};
+pub use check::{CheckDef, CheckKind, Flaps, HttpTarget, Target, TlsTarget};
 pub use health::Health;
-pub use id::{Applied, Index, LeaseId, NodeId, Revision, SessionId};
+pub use id::{AclId, Applied, Index, LeaseId, NodeId, QueryId, Revision, SessionId};
 pub use instance::{Endpoint, ServiceDef, Source, TaggedAddress, Weights};
 pub use member::{Member, Role};
 pub use name::{Folded, NameError, NodeName, validate_service_name};

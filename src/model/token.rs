@@ -24,8 +24,9 @@ impl fmt::Display for TokenId {
     }
 }
 
-/// SHA-256 of a public key in the form of X.509 (SubjectPublicKeyInfo): how a key is pinned.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// SHA-256 of a public key in the form of X.509 (SubjectPublicKeyInfo), which is how a key is
+/// pinned, or of a token's secret.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {

@@ -10,6 +10,7 @@ mod resolve;
 mod route;
 mod tls;
 mod validity;
+mod words;
 
 pub use bind::{BindError, UnixBindError, bind_tcp, bind_udp, bind_unix, is_loopback};
 pub use client_files::{ClientFiles, tls_trouble};
@@ -21,3 +22,4 @@ pub use route::{RouteError, default_route_ip, interface_ip};
 pub use rustls::pki_types;
 pub use tls::{Trust, client_tls};
 pub use validity::{ending, validity};
+pub use words::words;

@@ -2,7 +2,6 @@
 //!
 //! Pure: the time is an argument everywhere.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use crate::health::Deadlines;
 use crate::model::{CheckKind, Health};
 
 use super::promise::Check;
+use super::resting::Resting;
 
 /// An output that changed while the status did not is shown at once, then not again for this
 /// long: an app that notes the time with every report must not fill the log.
@@ -26,7 +26,7 @@ pub(super) struct Clockwork {
     give_ups: Deadlines,
     /// By check: until when its output rests.
     rests: Deadlines,
-    held: BTreeMap<Arc<str>, String>,
+    held: Resting,
 }
 
 /// What has become due.
@@ -41,6 +41,11 @@ pub(super) struct Due {
 }
 
 impl Clockwork {
+    /// Outputs that rest can be read in `held` meanwhile.
+    pub(super) fn new(held: Resting) -> Clockwork {
+        Clockwork { held, ..Clockwork::default() }
+    }
+
     /// A check was added or redefined.
     pub(super) fn watch(&mut self, check: &Check, now: Instant) {
         let id = &check.def.id;
@@ -56,7 +61,7 @@ impl Clockwork {
         for deadlines in [&mut self.ttls, &mut self.give_ups, &mut self.rests] {
             deadlines.clear(id);
         }
-        self.held.remove(id);
+        self.held.take(id);
     }
 
     /// The app has reported: its TTL starts anew.
@@ -74,18 +79,18 @@ impl Clockwork {
     ) -> bool {
         let id = check.def.id.clone();
         if check.status != status {
-            self.held.remove(&id);
+            self.held.take(&id);
             check.status = status;
             check.output = output;
             self.mind_critical(check, now);
             return true;
         }
         if check.output == output {
-            self.held.remove(&id);
+            self.held.take(&id);
             return false;
         }
         if self.rests.contains(&id) {
-            self.held.insert(id, output);
+            self.held.put(id, output);
             return false;
         }
         self.rests.set(&id, now + OUTPUT_REST);
@@ -94,8 +99,8 @@ impl Clockwork {
     }
 
     /// The newest output of a check, shown or resting.
-    pub(super) fn newest<'a>(&'a self, check: &'a Check) -> &'a str {
-        self.held.get(&check.def.id).unwrap_or(&check.output)
+    pub(super) fn newest(&self, check: &Check) -> String {
+        self.held.newest(&check.def.id).unwrap_or_else(|| check.output.clone())
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
@@ -107,7 +112,7 @@ impl Clockwork {
         Due {
             silent: self.ttls.take_due(now),
             given_up: self.give_ups.take_due(now),
-            rested: rested.filter_map(|id| Some((id.clone(), self.held.remove(&id)?))).collect(),
+            rested: rested.filter_map(|id| Some((id.clone(), self.held.take(&id)?))).collect(),
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Config {
     pub services: Vec<(ServiceDef, Vec<CheckDef>)>,
     /// The port of the service `consul`, whose instances are the servers.
     pub peer_port: u16,
+    /// Whether checks that come by API may run programs on this host.
+    pub exec_checks: bool,
 }
 
 impl Config {
@@ -42,7 +44,7 @@ impl Config {
             meta: self.meta,
             presence_ttl: self.presence_ttl,
         };
-        let mut promise = Promise::new(node, self.peer_port);
+        let mut promise = Promise::new(node, self.peer_port, self.exec_checks);
         promise.edit(Edit::PutCheck(Check {
             def: presence_check(),
             source: Source::System,

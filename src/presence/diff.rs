@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::model::{CheckKind, Health, Source};
 use crate::state::{CatalogOp, CheckRow, State};
 
+use super::plan::runs_a_program;
 use super::promise::{Check, Edit, Promise, Service};
 
 /// The output of a check that has no result in this life of the agent yet.
@@ -60,7 +61,8 @@ fn adopt(promise: &Promise, state: &State, edits: &mut Vec<Edit>) {
     for row in state.checks_on_node(node).filter(|row| row.source == Source::Api) {
         let subject = row.def.service_id.as_ref();
         let ours = subject.is_none_or(|id| adopted.contains(id) || promise.service(id).is_some());
-        if ours && promise.check(&row.def.id).is_none() {
+        let allowed = promise.exec_checks || !runs_a_program(&row.def);
+        if ours && allowed && promise.check(&row.def.id).is_none() {
             edits.push(Edit::PutCheck(unproven(row)));
         }
     }

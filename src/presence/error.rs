@@ -12,6 +12,9 @@ pub enum PresenceError {
     /// The check exists, but its result does not come from reports.
     #[error("check {0:?} has no TTL")]
     NotTtl(String),
+    /// It came by API, and the config does not let those run programs.
+    #[error("check {0:?} runs a program, which this agent does only with `exec_checks: true`")]
+    NoPrograms(String),
     /// Made by the agent itself; nobody takes it out or replaces it.
     #[error("{0:?} belongs to the agent itself")]
     Reserved(String),

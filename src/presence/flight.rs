@@ -93,7 +93,8 @@ impl Flight {
                 }
             };
             let mut subjects = subjects(&edits);
-            if matches!(pending.wish, Wish::Withdraw) {
+            let leaves = matches!(pending.wish, Wish::Leave);
+            if leaves || matches!(pending.wish, Wish::Withdraw) {
                 subjects.insert(Subject::Everything);
                 if !self.touched.is_empty() {
                     queue.push_front(pending);
@@ -108,6 +109,9 @@ impl Flight {
             self.touched.append(&mut subjects);
             self.wishes.push(pending);
             self.take(edits, &promise.folded, state);
+            if leaves && state.node(promise.folded.as_str()).is_some() {
+                self.load(CatalogOp::RemoveNode(promise.folded.clone()));
+            }
         }
     }
 

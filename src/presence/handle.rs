@@ -12,6 +12,7 @@ use crate::model::{CheckDef, Health, ServiceDef};
 
 use super::PresenceError;
 use super::plan::Wish;
+use super::resting::Resting;
 
 /// How long a clean stop waits for the cluster to know.
 const WITHDRAW_DEADLINE: Duration = Duration::from_secs(5);
@@ -30,11 +31,17 @@ pub(super) enum Request {
 #[derive(Debug, Clone)]
 pub struct Presence {
     requests: mpsc::Sender<Request>,
+    resting: Resting,
 }
 
 impl Presence {
-    pub(super) fn new(requests: mpsc::Sender<Request>) -> Presence {
-        Presence { requests }
+    pub(super) fn new(requests: mpsc::Sender<Request>, resting: Resting) -> Presence {
+        Presence { requests, resting }
+    }
+
+    /// What a check of this agent said last, where the catalog does not show it yet.
+    pub fn newest_output(&self, check: &str) -> Option<String> {
+        self.resting.newest(check)
     }
 
     /// Runs an instance on this node, as a whole: fields left out are reset, and checks of the
@@ -84,10 +91,28 @@ impl Presence {
     /// leaves the catalog, and API instances wait there for the next start. Nothing can be
     /// promised afterwards. Tries for 5 seconds.
     pub async fn withdraw(&self) -> Result<(), PresenceError> {
+        self.end(Wish::Withdraw).await
+    }
+
+    /// The node goes out of the catalog with all that is on it, whoever put it there. Nothing can
+    /// be promised afterwards. Tries for 5 seconds.
+    pub async fn leave(&self) -> Result<(), PresenceError> {
+        self.end(Wish::Leave).await
+    }
+
+    /// Runs the services of a config file that was read again, and no others of a config file.
+    pub async fn configure(
+        &self,
+        services: Vec<(ServiceDef, Vec<CheckDef>)>,
+    ) -> Result<(), PresenceError> {
+        self.wish(Wish::Configure(services)).await
+    }
+
+    async fn end(&self, wish: Wish) -> Result<(), PresenceError> {
         let tries = async {
             let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
             loop {
-                match self.wish(Wish::Withdraw).await {
+                match self.wish(wish.clone()).await {
                     Err(PresenceError::Cluster(
                         ProposeError::NoLeader
                         | ProposeError::NoQuorum

@@ -1,7 +1,9 @@
 //! What this agent promised to run: diff with the catalog, register, heartbeat, withdraw.
 
+mod alias;
 mod clockwork;
 mod config;
+mod configure;
 mod diff;
 mod error;
 mod flight;
@@ -11,6 +13,7 @@ mod meters;
 mod naming;
 mod plan;
 mod promise;
+mod resting;
 mod validate;
 mod worker;
 
@@ -49,12 +52,14 @@ pub fn start(
     let meters = meters::Meters::new(metrics);
     let pulse = heartbeat::Pulse { gone: gone.clone(), missed: meters.missed_beats.clone() };
     let beats = heartbeat::beat(cluster.clone(), heart.clone(), presence_ttl, pulse);
+    let resting = resting::Resting::default();
     let inputs = worker::Inputs { requests: received, findings, gone };
-    let worker = worker::Worker::new(cluster, life.clone(), promise, runner, meters);
+    let worker =
+        worker::Worker::new(cluster, life.clone(), promise, runner, (meters, resting.clone()));
     life.tasks.spawn("presence-heartbeat", beats);
     life.tasks.spawn("presence", async move {
         worker.run(inputs).await;
         heart.shutdown.begin();
     });
-    Ok(Presence::new(requests))
+    Ok(Presence::new(requests, resting))
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::model::{CheckDef, Health, ServiceDef, Source};
+use crate::model::{CheckDef, CheckKind, Health, ServiceDef, Source, Target};
 use crate::state::{CatalogOp, State};
 
+use super::configure::{Configured, configure};
 use super::naming::name_checks;
 use super::promise::{Check, Edit, Promise, Service};
 use super::{PresenceError, validate};
@@ -14,11 +15,19 @@ const LEFT: &str = "Agent has left";
 
 #[derive(Debug, Clone)]
 pub(super) enum Wish {
-    Register { def: ServiceDef, checks: Vec<CheckDef>, replace_checks: bool },
+    Register {
+        def: ServiceDef,
+        checks: Vec<CheckDef>,
+        replace_checks: bool,
+    },
     Deregister(Arc<str>),
     RegisterCheck(CheckDef),
     DeregisterCheck(Arc<str>),
+    /// The services of the config file, read again.
+    Configure(Configured),
     Withdraw,
+    /// The node goes out of the catalog, with all that is on it.
+    Leave,
 }
 
 /// The edits that fulfil a wish, in the order in which the catalog has to see them.
@@ -34,7 +43,10 @@ pub(super) fn plan(
         Wish::Deregister(id) => deregister(promise, state, id),
         Wish::RegisterCheck(def) => register_check(promise, def),
         Wish::DeregisterCheck(id) => deregister_check(promise, state, id),
+        Wish::Configure(services) => configure(promise, services),
         Wish::Withdraw => Ok(withdraw(promise)),
+        // No edit of a promise: it ends.
+        Wish::Leave => Ok(Vec::new()),
     }
 }
 
@@ -67,6 +79,9 @@ fn register(
 /// The check with its new definition; one that exists keeps its status and output (as in Consul).
 fn renewed(promise: &Promise, def: CheckDef, source: Source) -> Result<Check, PresenceError> {
     validate::check(&def)?;
+    if runs_a_program(&def) && !promise.exec_checks {
+        return Err(PresenceError::NoPrograms(def.id.to_string()));
+    }
     match promise.check(&def.id) {
         Some(old) if old.source == Source::System => {
             Err(PresenceError::Reserved(def.id.to_string()))
@@ -139,6 +154,12 @@ fn withdraw(promise: &Promise) -> Vec<Edit> {
     edits
 }
 
+/// Whoever may register such a check has this agent run what they like.
+pub(super) fn runs_a_program(def: &CheckDef) -> bool {
+    let CheckKind::Probe { target, .. } = &def.kind else { return false };
+    matches!(**target, Target::Exec { .. })
+}
+
 /// Whether an operation would change anything: repeated registrations cost no log entry.
 pub(super) fn changes(op: &CatalogOp, state: &State) -> bool {
     match op {
@@ -166,15 +187,8 @@ pub(super) fn weight(op: &CatalogOp) -> usize {
             tags + meta + def.id.len() + def.name.len()
         }
         CatalogOp::PutCheck { def, output, .. } => {
-            let request = match &def.kind {
-                crate::model::CheckKind::Http { url, headers, body, .. } => {
-                    let values = headers.values().flatten().map(String::len).sum::<usize>();
-                    let names = headers.keys().map(String::len).sum::<usize>();
-                    url.len() + body.len() + names + values
-                }
-                _ => 0,
-            };
-            request + output.len() + def.notes.len() + def.name.len() + def.id.len()
+            let words = output.len() + def.notes.len() + def.name.len() + def.id.len();
+            def.kind.weight() + words
         }
         CatalogOp::Report { output, .. } => output.len(),
         _ => 0,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{CheckDef, Folded, Health, Index, NodeId, Role, ServiceDef, Source};
+use crate::model::{CheckDef, CheckKind, Folded, Health, Index, NodeId, Role, ServiceDef, Source};
 use crate::state::{CatalogOp, NodeDef};
 
 /// The id and name of the service whose instances are the servers.
@@ -32,8 +32,12 @@ pub(super) struct Promise {
     /// removed as a whole, and everything on it with it.
     pub(super) node_create: Option<Index>,
     peer_port: u16,
+    /// Whether checks that came by API may run programs.
+    pub(super) exec_checks: bool,
     services: BTreeMap<Arc<str>, Service>,
     checks: BTreeMap<Arc<str>, Check>,
+    /// Those of them that say what others say.
+    aliases: BTreeSet<Arc<str>>,
     /// The checks of each instance.
     checks_of: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
 }
@@ -49,14 +53,16 @@ pub(super) enum Edit {
 }
 
 impl Promise {
-    pub(super) fn new(node: NodeDef, peer_port: u16) -> Promise {
+    pub(super) fn new(node: NodeDef, peer_port: u16, exec_checks: bool) -> Promise {
         Promise {
             peer_port,
+            exec_checks,
             folded: Folded::new(&node.name),
             node,
             node_create: None,
             services: BTreeMap::new(),
             checks: BTreeMap::new(),
+            aliases: BTreeSet::new(),
             checks_of: BTreeMap::new(),
         }
     }
@@ -99,6 +105,11 @@ impl Promise {
         self.checks.values()
     }
 
+    /// The checks that say what others say.
+    pub(super) fn aliases(&self) -> impl Iterator<Item = &Check> {
+        self.aliases.iter().filter_map(|id| self.checks.get(id))
+    }
+
     pub(super) fn service_count(&self) -> usize {
         self.services.len()
     }
@@ -123,6 +134,7 @@ impl Promise {
                 self.services.remove(&id);
                 let checks = self.checks_of.remove(&id).unwrap_or_default();
                 checks.iter().for_each(|check| {
+                    self.aliases.remove(check);
                     self.checks.remove(check);
                 });
                 checks.into_iter().collect()
@@ -133,11 +145,16 @@ impl Promise {
                 if let Some(service) = &check.def.service_id {
                     self.checks_of.entry(service.clone()).or_default().insert(id.clone());
                 }
+                match check.def.kind {
+                    CheckKind::Alias { .. } => self.aliases.insert(id.clone()),
+                    _ => self.aliases.remove(&id),
+                };
                 self.checks.insert(id.clone(), check);
                 vec![id]
             }
             Edit::RemoveCheck(id) => {
                 self.detach(&id);
+                self.aliases.remove(&id);
                 self.checks.remove(&id);
                 vec![id]
             }

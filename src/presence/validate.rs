@@ -55,13 +55,17 @@ pub(super) fn check(def: &CheckDef) -> Result<(), PresenceError> {
     if def.id.is_empty() || def.id.len() > limits::SERVICE_NAME {
         return refuse("id", "must have 1 to 512 bytes");
     }
+    if def.output_max > limits::CHECK_OUTPUT {
+        return refuse("output_max", &format!("must be at most {}", limits::CHECK_OUTPUT));
+    }
     let (interval, timeout) = match &def.kind {
         CheckKind::Ttl { ttl } if ttl.is_zero() => return refuse("ttl", "must be more than 0"),
         CheckKind::Presence => return refuse("kind", "only the agent itself has this check"),
-        CheckKind::Http { interval, timeout, .. } | CheckKind::Tcp { interval, timeout, .. } => {
-            (*interval, *timeout)
-        }
-        CheckKind::Ttl { .. } | CheckKind::Static | CheckKind::Maintenance => return Ok(()),
+        CheckKind::Probe { interval, timeout, .. } => (*interval, *timeout),
+        CheckKind::Ttl { .. }
+        | CheckKind::Alias { .. }
+        | CheckKind::Static
+        | CheckKind::Maintenance => return Ok(()),
     };
     if interval < limits::CHECK_INTERVAL {
         let least = humantime::format_duration(limits::CHECK_INTERVAL);

@@ -11,18 +11,19 @@ use tokio::time::Instant;
 use crate::cluster::{Cluster, ProposeError};
 use crate::health::{Finding, Runner, expired};
 use crate::lifecycle::{Backoff, Gate, Level, Life};
-use crate::model::{CheckKind, Health, NodeId, Source, limits};
-use crate::replica::Topic;
+use crate::model::{CheckKind, Folded, Health, NodeId, Source, limits};
+use crate::replica::{Topic, Watch};
 use crate::state::{CatalogOp, Command, Outcome, Refusal, State};
 
-use super::PresenceError;
 use super::clockwork::Clockwork;
 use super::diff::{check_op, diff, learn};
 use super::flight::{Flight, Pending};
 use super::handle::{Answer, Request};
 use super::meters::Meters;
 use super::plan::Wish;
-use super::promise::{Edit, Promise};
+use super::promise::{Check, Edit, Promise};
+use super::resting::Resting;
+use super::{PresenceError, alias};
 
 const SUBJECT: &str = "presence";
 /// A comparison with the catalog costs a few look-ups per row. The next one waits this long per
@@ -77,7 +78,7 @@ impl Worker {
         life: Life,
         promise: Promise,
         runner: Runner,
-        meters: Meters,
+        (meters, resting): (Meters, Resting),
     ) -> Worker {
         let now = Instant::now();
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
@@ -85,7 +86,7 @@ impl Worker {
             cluster,
             life,
             promise,
-            clock: Clockwork::default(),
+            clock: Clockwork::new(resting),
             runner,
             queue: VecDeque::new(),
             alone: 0,
@@ -104,15 +105,26 @@ impl Worker {
     /// Ends with the shutdown, or once a withdrawal is in the catalog.
     pub(super) async fn run(mut self, mut inputs: Inputs) {
         let shutdown = self.life.shutdown.clone();
-        let mut watch = self.cluster.watch([Topic::Node(self.promise.folded.clone())]);
+        let mut watched = self.nodes_to_watch();
+        let mut watch = self.watch(&watched);
         let mut airborne: Option<(Flight, Landing)> = None;
         let (mut requests, mut findings) = (Vec::new(), Vec::new());
         loop {
+            // The select below may look at what has departed first.
+            if shutdown.has_begun() {
+                return;
+            }
             if airborne.is_none() {
                 airborne = self.depart();
             }
             if self.left {
                 return;
+            }
+            let nodes = self.nodes_to_watch();
+            if nodes != watched {
+                watch = self.watch(&nodes);
+                watched = nodes;
+                self.mirror();
             }
             let alarm = self.alarm(airborne.is_some());
             tokio::select! {
@@ -130,12 +142,42 @@ impl Worker {
                 _ = inputs.findings.recv_many(&mut findings, AT_ONCE) => {
                     findings.drain(..).for_each(|finding| self.find(finding));
                 }
-                () = watch.changed() => self.sight.look = true,
+                () = watch.changed() => {
+                    self.sight.look = true;
+                    self.mirror();
+                }
                 () = inputs.gone.notified() => {
                     self.sight.look = true;
                     self.sight.insist = true;
                 }
                 () = wait_until(alarm) => self.tick(Instant::now()),
+            }
+        }
+    }
+
+    /// Its own node, and those that its aliases are about.
+    fn nodes_to_watch(&self) -> BTreeSet<Folded> {
+        let own = &self.promise.folded;
+        let others = self.promise.aliases().filter_map(|check| alias::subject(&check.def, own));
+        others.chain([own.clone()]).collect()
+    }
+
+    fn watch(&self, nodes: &BTreeSet<Folded>) -> Watch {
+        self.cluster.watch(nodes.iter().cloned().map(Topic::Node))
+    }
+
+    /// The aliases say what the checks behind them say now.
+    fn mirror(&mut self) {
+        let (state, own) = (self.cluster.snapshot(), &self.promise.folded);
+        let look = |check: &Check| {
+            let (status, output) = alias::look(&check.def, own, &state);
+            (check.def.id.clone(), status, output)
+        };
+        let seen: Vec<_> = self.promise.aliases().map(look).collect();
+        for (id, status, output) in seen {
+            let Some(check) = self.promise.check_mut(&id) else { continue };
+            if self.clock.take(check, status, output, Instant::now()) {
+                self.dirty.insert(id);
             }
         }
     }
@@ -202,7 +244,7 @@ impl Worker {
         let due = self.clock.take_due(now);
         for id in due.silent {
             let Some(check) = self.promise.check_mut(&id) else { continue };
-            let output = expired(self.clock.newest(check));
+            let output = expired(&self.clock.newest(check));
             if self.clock.take(check, Health::Critical, output, now) {
                 self.dirty.insert(id);
             }
@@ -378,6 +420,7 @@ impl Worker {
         for id in self.promise.edit(edit) {
             self.mind(&id);
         }
+        self.mirror();
         let services = i64::try_from(self.promise.service_count()).unwrap_or(i64::MAX);
         self.meters.services.set(services);
     }

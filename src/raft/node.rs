@@ -318,6 +318,13 @@ impl Raft {
         self.inner.status.clone()
     }
 
+    /// The entry that says who votes and who learns, whether committed or not.
+    pub fn membership(&self) -> u64 {
+        let metrics = self.inner.core.server_metrics();
+        let entry = *metrics.borrow_watched().membership_config.log_id();
+        entry.map_or(0, |entry| entry.index)
+    }
+
     /// Why this server must not go on: the cluster is at a level that its release does not speak.
     pub fn outdated(&self) -> Option<String> {
         self.inner.ceiling.outdated()

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::model::{LeaseId, Revision};
+use crate::access::{PasswordHash, Sealed};
+use crate::model::{AclId, LeaseId, Revision};
 
 use super::State;
 use super::change::{Change, Changes};
@@ -90,14 +91,12 @@ impl State {
                 None => self.recent.compact(*revision),
             },
             Change::Floor(revision) => self.absorb_floor(*revision),
-            Change::Token(id, row) => {
-                // An edge that is told of one all the same keeps it no more than the history.
-                if self.history.is_some() {
-                    match row {
-                        Some(row) => self.tokens.insert(*id, row.clone()),
-                        None => self.tokens.remove(id),
-                    };
-                }
+            // An edge that is told of one all the same keeps it no more than the history.
+            Change::Token(id, row) if self.history.is_some() => {
+                match row {
+                    Some(row) => self.tokens.insert(*id, row.clone()),
+                    None => self.tokens.remove(id),
+                };
             }
             Change::Rebased(revision) => {
                 self.absorb_floor(*revision);
@@ -108,7 +107,6 @@ impl State {
             }
             Change::Staged(None) => self.staging = None,
             Change::Staged(Some(piece)) => self.absorb_piece(piece),
-            Change::Checkpoint => {}
             Change::Alarm(alarm, raised) => {
                 match raised {
                     Some(by) => self.alarms.insert(*alarm, *by),
@@ -116,15 +114,33 @@ impl State {
                 };
             }
             Change::Account(change) => self.accounts.absorb(change),
-            // An edge keeps none.
-            Change::Password(user, hash) if self.history.is_some() => {
-                match hash {
-                    Some(hash) => self.passwords.insert(user.clone(), hash.clone()),
-                    None => self.passwords.remove(user),
-                };
+            Change::Query(id, row) => self.queries.absorb(*id, row.as_ref(), touch),
+            Change::Event(number, event) => self.absorb_event(*number, event.as_ref(), touch),
+            Change::Autopilot(row) => self.autopilot = row.clone(),
+            Change::Password(user, hash) => self.absorb_password(user, hash.as_ref()),
+            Change::Acl(change) => {
+                self.acl.absorb(change);
+                touch.topics.insert(Topic::Acl);
             }
-            Change::Password(..) => {}
+            Change::Secret(id, secret) => self.absorb_secret(*id, secret.as_ref()),
+            Change::Token(..) | Change::Checkpoint => {}
         }
+    }
+
+    /// An edge keeps none.
+    fn absorb_password(&mut self, user: &Arc<str>, hash: Option<&PasswordHash>) {
+        match hash.filter(|_| self.history.is_some()) {
+            Some(hash) => self.passwords.insert(user.clone(), hash.clone()),
+            None => self.passwords.remove(user),
+        };
+    }
+
+    /// An edge keeps none.
+    fn absorb_secret(&mut self, id: AclId, secret: Option<&Sealed>) {
+        match secret.filter(|_| self.history.is_some()) {
+            Some(secret) => self.secrets.insert(id, secret.clone()),
+            None => self.secrets.remove(&id),
+        };
     }
 
     fn absorb_key(&mut self, key: &Key, row: Option<&Arc<KeyRow>>) {

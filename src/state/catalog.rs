@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::model::{Folded, Index, NodeId};
 
+use super::places::Places;
 use super::presence::PRESENCE_CHECK;
 use super::rows::{CheckKey, CheckRow, InstanceKey, InstanceRow, NodeRow};
 use super::topic::{Topic, Touch};
@@ -22,6 +23,8 @@ pub(super) struct Catalog {
     pub(super) services: OrdMap<Folded, ServiceEntry>,
     /// Derived: the nodes on which an agent lives.
     pub(super) agents: OrdSet<(NodeId, Folded)>,
+    /// Derived: who lives where.
+    pub(super) places: Places,
     pub(super) indexes: TableIndexes,
 }
 
@@ -90,6 +93,7 @@ impl Catalog {
         if let Some(agent) = old.as_ref().and_then(|old| old.row.def.agent) {
             self.agents.remove(&(agent, name.clone()));
         }
+        self.places.move_node(name, old.as_ref().map(|old| &old.row), row);
         match row {
             Some(row) => {
                 if let Some(agent) = row.def.agent {
@@ -129,6 +133,7 @@ impl Catalog {
         let old = self.instances.get(key).cloned();
         let checks = old.as_ref().map(|old| old.checks.clone()).unwrap_or_default();
         let (has_checks, old) = (!checks.is_empty(), old.map(|old| old.row));
+        self.places.move_instance(key, old.as_ref(), row);
         match row {
             Some(row) => {
                 self.instances.insert(key.clone(), InstanceEntry { row: row.clone(), checks });
@@ -290,6 +295,7 @@ impl ServiceEntry {
         match concern {
             Concern::Catalog => {
                 touch.mark(&mut self.catalog_index, Topic::ServiceCatalog(name.clone()));
+                touch.topics.insert(Topic::Instances);
             }
             Concern::OwnCheck => {
                 touch.mark(&mut self.checks_index, Topic::ServiceChecks(name.clone()));

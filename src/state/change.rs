@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{AccountChange, PasswordHash};
+use crate::access::{AccountChange, AclChange, PasswordHash, Sealed};
 use crate::model::{
-    Applied, Folded, Index, LeaseId, Member, NodeId, Revision, SessionId, Stamp, TokenId,
+    AclId, Applied, Folded, Index, LeaseId, Member, NodeId, QueryId, Revision, SessionId, Stamp,
+    TokenId,
 };
 
 use super::alarms::{Alarm, RaisedBy};
+use super::autopilot::AutopilotRow;
+use super::events::EventDef;
 use super::history::KeyEvent;
+use super::query::QueryRow;
 use super::rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, LockDelay,
     NodeRow, SessionRow, TokenRow,
@@ -61,8 +65,15 @@ pub enum Change {
     Checkpoint,
     Alarm(Alarm, Option<RaisedBy>),
     Account(AccountChange),
+    Query(QueryId, Option<Arc<QueryRow>>),
+    /// An event by its number; none: it made room.
+    Event(u64, Option<Arc<EventDef>>),
+    Autopilot(AutopilotRow),
     /// Servers only: followers are not told.
     Password(Arc<str>, Option<PasswordHash>),
+    Acl(AclChange),
+    /// Servers only: followers are not told.
+    Secret(AclId, Option<Sealed>),
 }
 
 impl Changes {
@@ -74,7 +85,10 @@ impl Changes {
     /// What followers are told of these changes: all but what never leaves servers.
     pub fn shared(&self) -> Cow<'_, Changes> {
         let is_secret = |change: &Change| {
-            matches!(change, Change::Token(..) | Change::Staged(_) | Change::Password(..))
+            matches!(
+                change,
+                Change::Token(..) | Change::Staged(_) | Change::Password(..) | Change::Secret(..)
+            )
         };
         if !self.rows.iter().any(is_secret) {
             return Cow::Borrowed(self);
@@ -111,9 +125,17 @@ impl Change {
                 ROW / 4 + key.len() + row.as_ref().map_or(0, |row| row.value.len())
             }
             Change::Check(_, Some(row)) => ROW + row.output.len(),
+            Change::Query(_, Some(row)) => ROW + row.def.size(),
             Change::Session(_, Some(row)) => ROW + size::session(row) as usize,
             Change::LockDelay(key, _) => ROW / 4 + key.len(),
             Change::Staged(Some(piece)) => ROW + piece.bytes.len(),
+            Change::Acl(AclChange::Policy(_, Some(policy))) => ROW + policy.text.len(),
+            Change::Acl(AclChange::Token(_, Some(token))) => {
+                ROW + token.description.len() + token.links.weight()
+            }
+            Change::Acl(AclChange::Role(_, Some(role))) => {
+                ROW + role.description.len() + role.links.weight()
+            }
             _ => ROW,
         }
     }

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::access::{AccountCommand, AccountError, Caller, Denied};
+use crate::access::{AccountCommand, AccountError, AclCommand, AclError, AclRow, Caller, Denied};
 use crate::model::{
-    CheckDef, Digest, Folded, Health, Index, LeaseId, NodeId, NodeName, Revision, Role, ServiceDef,
-    SessionId, Source, Stamp, TokenId,
+    CheckDef, Digest, Folded, Health, Index, LeaseId, NodeId, NodeName, QueryId, Revision, Role,
+    ServiceDef, SessionId, Source, Stamp, TokenId,
 };
 
 use super::alarms::Alarm;
+use super::autopilot::Autopilot;
+use super::events::EventDef;
 use super::keys::{KeyRange, RangeError};
+use super::query::{QueryDef, QueryRefusal};
 use super::rows::{Key, KeyRow, NodeDef, SessionDef, Settings};
 use super::sequence::{SequenceOp, Sequenced};
 use super::txn::{Txn, TxnDone};
@@ -125,6 +128,20 @@ pub enum Command {
     /// The oldest of the keys' past makes room, one step of it, where the quota presses.
     Relieve,
     Account(AccountCommand),
+    /// A prepared query; `new`: its id must not be there yet, else it must.
+    QueryPut {
+        def: QueryDef,
+        new: bool,
+    },
+    QueryDelete(QueryId),
+    EventFire(EventDef),
+    /// Where they were last changed by that index, if one is given.
+    Autopilot {
+        settings: Autopilot,
+        cas: Option<Index>,
+    },
+    /// Tokens, policies and roles.
+    Acl(AclCommand),
     /// On behalf of somebody, who is judged when it is applied. Without, it is an agent's own.
     For(Box<OnBehalf>),
 }
@@ -163,6 +180,8 @@ pub struct Founding {
     pub settings: Settings,
     pub founder: Admission,
     pub trust: Trust,
+    /// Tokens count from the beginning.
+    pub acl: Option<Box<AclCommand>>,
 }
 
 /// Whom agents that want to be let in have to trust, and what they have to show.
@@ -294,6 +313,21 @@ pub enum CatalogOp {
     },
 }
 
+impl CatalogOp {
+    /// The node that it is about.
+    pub fn node(&self) -> Folded {
+        match self {
+            CatalogOp::PutNode(def) => Folded::new(&def.name),
+            CatalogOp::PutInstance { node, .. }
+            | CatalogOp::PutCheck { node, .. }
+            | CatalogOp::Report { node, .. }
+            | CatalogOp::RemoveNode(node)
+            | CatalogOp::RemoveInstance { node, .. }
+            | CatalogOp::RemoveCheck { node, .. } => node.clone(),
+        }
+    }
+}
+
 /// What a command that was applied says back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -329,6 +363,8 @@ pub enum Outcome {
     Sequence(Sequenced),
     /// Whether that alarm is raised now, or was until now.
     Alarm(bool),
+    /// What was put, of tokens, policies and roles.
+    Acl(AclRow),
 }
 
 /// Why a command that reached the state changed nothing. Fronts turn these into their protocol.
@@ -409,6 +445,12 @@ pub enum Refusal {
     Denied(#[from] Denied),
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(transparent)]
+    Query(#[from] QueryRefusal),
+    #[error("an event has at most {max} bytes, this one has {len}")]
+    EventTooLarge { len: usize, max: usize },
+    #[error(transparent)]
+    Acl(#[from] AclError),
 }
 
 impl From<RangeError> for Refusal {

@@ -130,6 +130,11 @@ impl State {
     /// The same for a prefix: the newest write or remembered deletion under it, else the key
     /// space's revision.
     pub fn prefix_index(&self, prefix: &[u8]) -> Revision {
+        self.last_under(prefix).map_or(self.revision, |revision| revision.max(self.floor))
+    }
+
+    /// The newest write or remembered deletion under a prefix.
+    fn last_under(&self, prefix: &[u8]) -> Option<Revision> {
         let written = self.keys_with_prefix(prefix).map(|(_, row)| row.modified).max();
         let deleted = self
             .tombstones
@@ -137,10 +142,22 @@ impl State {
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(_, tombstone)| tombstone.revision)
             .max();
-        match written.max(deleted) {
-            Some(revision) => revision.max(self.floor),
-            None => self.revision,
-        }
+        written.max(deleted)
+    }
+
+    /// The last change of a key that is known; of one that is absent without a trace, the floor
+    /// below which deletions are forgotten. Unlike `key_index` nothing else moves it.
+    pub fn key_changed(&self, key: &[u8]) -> Revision {
+        let known = match (self.keys.get(key), self.tombstones.get(key)) {
+            (Some(row), _) => row.modified.max(self.identity.restored),
+            (None, tombstone) => tombstone.map_or(self.floor, |tombstone| tombstone.revision),
+        };
+        known.max(self.floor)
+    }
+
+    /// The same of a prefix.
+    pub fn prefix_changed(&self, prefix: &[u8]) -> Revision {
+        self.last_under(prefix).unwrap_or_default().max(self.floor)
     }
 
     /// A blocking query on a prefix whose index is below this cannot know what it missed, and is

@@ -52,6 +52,7 @@ impl Catalog {
         if let Some(agent) = row.def.agent {
             self.agents.insert((agent, name.clone()));
         }
+        self.places.move_node(&name, None, Some(&row));
         let entry = NodeEntry { row, checks: Default::default(), catalog_index: 0, index: 0 };
         self.nodes.insert(name, entry);
     }
@@ -72,6 +73,7 @@ impl Catalog {
         }
         let service = Folded::of(&row.def.name);
         self.services.entry(service).or_default().instances.insert(key.clone());
+        self.places.move_instance(&key, None, Some(&row));
         self.instances.insert(key, InstanceEntry { row, checks: Default::default() });
     }
 

@@ -8,16 +8,22 @@ mod absorb;
 mod accounts;
 mod alarms;
 mod apply;
+mod autopilot;
 mod backup;
 mod catalog;
 mod change;
 mod command;
+mod events;
 mod hash;
 mod history;
 mod keys;
 mod loading;
 mod past;
+mod pattern;
+mod permits;
+mod places;
 mod presence;
+mod query;
 mod recent;
 mod rows;
 mod sequence;
@@ -37,26 +43,32 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::access::{Accounts, PasswordHash};
-use crate::model::{Applied, Index, LeaseId, Member, NodeId, Revision, Stamp, TokenId};
+use crate::access::{Accounts, Acl, PasswordHash, Sealed};
+use crate::model::{AclId, Applied, Index, LeaseId, Member, NodeId, Revision, Stamp, TokenId};
 
 use catalog::Catalog;
+use events::Events;
+use query::Queries;
 use recent::Recent;
 use sessions::Sessions;
 
 pub use accounts::KeyRight;
 pub use alarms::{Alarm, AlarmKind, RaisedBy};
+pub use autopilot::{Autopilot, AutopilotRow};
 pub use backup::{BackupError, BackupHead, BackupReader, backup_end};
 pub use change::{Change, Changes};
 pub use command::{
     Admission, CatalogOp, Command, DeleteRange, Founding, KvCommand, OnBehalf, Outcome, Proposal,
     Put, Refusal, TokenDef, TokenPut, Trust,
 };
+pub use events::EventDef;
 pub use hash::KeyHash;
 pub use history::{History, KeyEvent, RevisionLog};
 pub use keys::{KeyRange, RangeError, RangeQuery, RangeResult, SortBy};
 pub use past::{EventsPage, EventsQuery, PastAnswer, PastEvent, PastQuery};
+pub use pattern::{BadPattern, Pattern};
 pub use presence::{ABSENT, PRESENCE_CHECK, PRESENT, Presence, presence_check};
+pub use query::{QueryDef, QueryRefusal, QueryRow, QueryTarget, QueryTemplate};
 pub use rows::{
     Behavior, CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, Lock,
     LockDelay, NodeDef, NodeRow, ServiceCheck, SessionDef, SessionRow, Settings, TokenRow,
@@ -91,9 +103,13 @@ pub struct State {
     sessions: Sessions,
     alarms: OrdMap<Alarm, RaisedBy>,
     catalog: Catalog,
+    queries: Queries,
+    events: Events,
+    autopilot: AutopilotRow,
     /// Derived: what the present keys weigh.
     keys_size: u64,
     accounts: Accounts,
+    acl: Acl,
     /// Derived: the keys that hang on each lease.
     lease_keys: OrdMap<LeaseId, OrdSet<Key>>,
     /// Derived: the tombstones from the oldest to the newest.
@@ -106,6 +122,8 @@ pub struct State {
     tokens: OrdMap<TokenId, TokenRow>,
     /// Server part: what the passwords of users are held against.
     passwords: OrdMap<Arc<str>, PasswordHash>,
+    /// Server part: the secrets of tokens, which servers can read.
+    secrets: OrdMap<AclId, Sealed>,
     /// Server part: a backup that is being restored.
     staging: Option<Staging>,
 }
@@ -133,8 +151,12 @@ impl State {
             sessions: Sessions::default(),
             alarms: OrdMap::new(),
             catalog: Catalog::default(),
+            queries: Queries::default(),
+            events: Events::new(),
+            autopilot: AutopilotRow::default(),
             keys_size: 0,
             accounts: Accounts::default(),
+            acl: Acl::default(),
             lease_keys: OrdMap::new(),
             deletions: OrdSet::new(),
             history: match part {
@@ -144,6 +166,7 @@ impl State {
             recent: Recent::default(),
             tokens: OrdMap::new(),
             passwords: OrdMap::new(),
+            secrets: OrdMap::new(),
             staging: None,
         }
     }
@@ -221,6 +244,16 @@ impl State {
     /// Users and roles, and whether they count.
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
+    }
+
+    /// Tokens, policies and roles of Consul's kind, and whether they count.
+    pub fn acl(&self) -> &Acl {
+        &self.acl
+    }
+
+    /// The secret of a token, if this is a server's state.
+    pub fn secret(&self, accessor: AclId) -> Option<&Sealed> {
+        self.secrets.get(&accessor)
     }
 
     /// What a user's password is held against, if it has one and this is a server's state.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{CheckDef, CheckKind, Folded, Health, NodeId};
+use crate::model::{CheckDef, CheckKind, Folded, Health, Member, NodeId};
 
 use super::State;
 use super::rows::CheckKey;
@@ -69,6 +69,12 @@ impl State {
     /// Whether the node's agent is held to be absent.
     pub fn is_silent(&self, node: &Folded) -> bool {
         self.is_critical(&CheckKey::new(node, PRESENCE_CHECK))
+    }
+
+    /// Whether the member's agent has registered its node and is not held to be absent.
+    pub fn is_there(&self, member: &Member) -> bool {
+        let check = self.check(&member.name.folded(), PRESENCE_CHECK);
+        check.is_some_and(|check| check.status != Health::Critical)
     }
 
     fn is_critical(&self, check: &CheckKey) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Denied;
 use crate::model::{CheckDef, Folded, Health, Index, Revision, ServiceDef, SessionId};
 
 use super::command::Refusal;
@@ -87,7 +88,7 @@ pub struct OpFailure {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OpError {
-    Denied,
+    Denied(Denied),
     /// Nobody may take the key for now.
     Delayed,
     /// Who it is about is not there.

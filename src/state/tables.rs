@@ -5,14 +5,19 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::access::{AccountChange, Accounts, PasswordHash};
-use crate::model::{Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp, TokenId};
+use crate::access::{AccountChange, Accounts, Acl, AclChange, PasswordHash, Sealed};
+use crate::model::{
+    AclId, Applied, Folded, Index, LeaseId, Member, NodeId, Revision, Stamp, TokenId,
+};
 
 use super::State;
 use super::alarms::{Alarm, RaisedBy};
+use super::autopilot::AutopilotRow;
 use super::catalog::TableIndexes;
+use super::events::EventDef;
 use super::history::{History, KeyEvent};
 use super::loading::Strings;
+use super::query::QueryRow;
 use super::recent::Recent;
 use super::rows::{
     CheckKey, CheckRow, Identity, InstanceKey, InstanceRow, Key, KeyRow, LeaseRow, LockDelay,
@@ -39,6 +44,12 @@ const ALARMS: u8 = 11;
 const ACCOUNTS: u8 = 12;
 const SESSIONS: u8 = 13;
 const LOCK_DELAYS: u8 = 14;
+const QUERIES: u8 = 15;
+const EVENTS: u8 = 16;
+/// Of whom nobody has ever set, nothing.
+const AUTOPILOT: u8 = 17;
+/// Policies, roles and tokens, and whether they count; of who never had any, nothing.
+const ACL: u8 = 18;
 /// From here on the server part.
 const HISTORY: u8 = 128;
 /// Versions that a compaction left are not in the log: they come apart.
@@ -49,6 +60,7 @@ const TOKENS: u8 = 131;
 /// The pieces of a backup that is being restored.
 const STAGED: u8 = 132;
 const PASSWORDS: u8 = 133;
+const SECRETS: u8 = 134;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Head {
@@ -58,7 +70,7 @@ struct Head {
     revision: Revision,
     floor: Revision,
     identity: Identity,
-    table_indexes: [Index; 6],
+    table_indexes: [Index; 7],
 }
 
 /// What a revision left of a key. A row that still is current stands in the shared part alone.
@@ -93,11 +105,18 @@ pub(super) fn write<E, S: FnMut(&[u8]) -> Result<(), E>>(
     state.sessions.rows.values().try_for_each(|row| out.row(SESSIONS, row))?;
     state.sessions.delays.iter().try_for_each(|row| out.row(LOCK_DELAYS, &row))?;
     write_accounts(&state.accounts, out)?;
+    state.queries.rows.values().try_for_each(|row| out.row(QUERIES, row))?;
+    state.events.iter().try_for_each(|row| out.row(EVENTS, &row))?;
+    if state.autopilot.modified > 0 {
+        out.row(AUTOPILOT, &state.autopilot)?;
+    }
+    write_acl(&state.acl, out)?;
     match (part, &state.history) {
         (Part::Server, Some(history)) => {
             write_history(state, history, out)?;
             state.tokens.iter().try_for_each(|row| out.row(TOKENS, &row))?;
-            state.passwords.iter().try_for_each(|row| out.row(PASSWORDS, &row))
+            state.passwords.iter().try_for_each(|row| out.row(PASSWORDS, &row))?;
+            state.secrets.iter().try_for_each(|row| out.row(SECRETS, &row))
         }
         _ => Ok(()),
     }
@@ -113,8 +132,16 @@ fn write_accounts<E, S: FnMut(&[u8]) -> Result<(), E>>(
     accounts.rows().try_for_each(|row| out.row(ACCOUNTS, &row))
 }
 
+fn write_acl<E, S: FnMut(&[u8]) -> Result<(), E>>(acl: &Acl, out: &mut Sealer<S>) -> Result<(), E> {
+    if acl.is_untouched() {
+        return Ok(());
+    }
+    acl.rows().try_for_each(|row| out.row(ACL, &row))
+}
+
 fn head(state: &State) -> Head {
     let TableIndexes { nodes, services, checks, lost_node, lost_service } = state.catalog.indexes;
+    let (sessions, queries) = (state.sessions.index, state.queries.index);
     Head {
         applied: state.applied,
         stamp: state.stamp,
@@ -122,7 +149,7 @@ fn head(state: &State) -> Head {
         revision: state.revision,
         floor: state.floor,
         identity: state.identity.clone(),
-        table_indexes: [nodes, services, checks, lost_node, lost_service, state.sessions.index],
+        table_indexes: [nodes, services, checks, lost_node, lost_service, sessions, queries],
     }
 }
 
@@ -225,16 +252,33 @@ impl Tables {
             LOCK_DELAYS => each(rows, |(key, delay): (Key, LockDelay)| {
                 state.sessions.absorb_delay(&key, Some(delay));
             }),
-            ACCOUNTS => each(rows, |row: AccountChange| state.accounts.absorb(&row)),
-            PASSWORDS if part == Part::Server => {
-                each(rows, |(user, hash): (Arc<str>, PasswordHash)| {
-                    state.passwords.insert(user, hash);
-                })
-            }
-            TOKENS if part == Part::Server => each(rows, |(id, row): (TokenId, TokenRow)| {
-                state.tokens.insert(id, row);
+            QUERIES => each(rows, |row: Arc<QueryRow>| {
+                state.queries.absorb(row.def.id, Some(&row), &mut Touch::default());
             }),
+            EVENTS => each(rows, |(number, event): (u64, Arc<EventDef>)| {
+                state.events.insert(number, event);
+            }),
+            AUTOPILOT => each(rows, |row: AutopilotRow| state.autopilot = row),
+            ACCOUNTS => each(rows, |row: AccountChange| state.accounts.absorb(&row)),
+            ACL => each(rows, |row: AclChange| state.acl.absorb(&row)),
+            SECRETS | PASSWORDS | TOKENS if part == Part::Server => self.take_secrets(kind, rows),
             HISTORY.. if part == Part::Server => self.take_history(kind, rows),
+            _ => Ok(()),
+        }
+    }
+
+    /// What servers alone have besides the history.
+    fn take_secrets(&mut self, kind: u8, rows: &[u8]) -> Result<(), Unfit> {
+        match kind {
+            SECRETS => each(rows, |(id, secret): (AclId, Sealed)| {
+                self.state.secrets.insert(id, secret);
+            }),
+            PASSWORDS => each(rows, |(user, hash): (Arc<str>, PasswordHash)| {
+                self.state.passwords.insert(user, hash);
+            }),
+            TOKENS => each(rows, |(id, row): (TokenId, TokenRow)| {
+                self.state.tokens.insert(id, row);
+            }),
             _ => Ok(()),
         }
     }
@@ -293,8 +337,10 @@ impl Tables {
         state.revision = head.revision;
         state.floor = head.floor;
         state.identity = head.identity;
-        let [nodes, services, checks, lost_node, lost_service, sessions] = head.table_indexes;
+        let [nodes, services, checks, lost_node, lost_service, sessions, queries] =
+            head.table_indexes;
         state.sessions.index = sessions;
+        state.queries.index = queries;
         state.catalog.indexes = TableIndexes { nodes, services, checks, lost_node, lost_service };
         if let (Some(history), Some((revision, at, events))) = (&mut history, past) {
             history.push(revision, at, events);

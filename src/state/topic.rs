@@ -30,6 +30,8 @@ pub enum Topic {
     ServiceChecks(Folded),
     /// The list of services with their tags. `State::services_index`.
     Services,
+    /// Any instance, or the row of a node under one. `State::instances_index`.
+    Instances,
     /// A node with all that is on it. `State::node_index`.
     Node(Folded),
     /// A node's own row and its instances. `State::node_catalog_index`.
@@ -47,6 +49,12 @@ pub enum Topic {
     Leases,
     /// The sessions. `State::sessions_index`.
     Sessions,
+    /// The prepared queries. `State::queries_index`.
+    Queries,
+    /// The events that were fired; they have no index of ours.
+    Events,
+    /// Tokens, policies and roles. `Acl::index`.
+    Acl,
     /// Whatever changes.
     All,
 }

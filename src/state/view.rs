@@ -125,6 +125,11 @@ impl State {
         self.catalog.nodes.get(&Folded::new(name)).map(|entry| &entry.row)
     }
 
+    /// The same with its name as the state has it.
+    pub fn node_named(&self, name: &Folded) -> Option<(&Folded, &Arc<NodeRow>)> {
+        self.catalog.nodes.get_key_value(name).map(|(name, entry)| (name, &entry.row))
+    }
+
     /// All nodes in order of their folded names.
     pub fn nodes(&self) -> impl Iterator<Item = (&Folded, &Arc<NodeRow>)> {
         self.catalog.nodes.iter().map(|(name, entry)| (name, &entry.row))
@@ -173,6 +178,13 @@ impl State {
     /// What `catalog/services` answers with as its index.
     pub fn services_index(&self) -> Index {
         self.catalog.indexes.services
+    }
+
+    /// The last change of any instance, or of the row of a node under one: what a filter over all
+    /// of them can depend on.
+    pub fn instances_index(&self) -> Index {
+        let services = self.catalog.services.values().map(|entry| entry.catalog_index);
+        services.max().unwrap_or_default().max(self.catalog.indexes.lost_service)
     }
 
     /// What `health/state` answers with as its index.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod probes;
+mod shown;
 mod snapshot;
 mod status;
 

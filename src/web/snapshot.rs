@@ -8,13 +8,11 @@ use axum::body::Body;
 use axum::extract::State;
 use futures::StreamExt as _;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 use crate::cluster::{Consistency, ProposeError, RestoreError, Restored};
 use crate::model::limits;
-use crate::net::http::written;
+use crate::net::http::{BodyError, pieces, written};
 
 use super::{Parts, TEXT, answer};
 
@@ -58,33 +56,16 @@ pub async fn restore(
         Ok(permit) => permit,
         Err(refused) => return *refused,
     };
-    let mut restoring = parts.cluster.begin_restore();
-    let mut body = request.into_body();
-    loop {
-        let data = match timeout(limits::HTTP_BODY_TIMEOUT, body.frame()).await {
-            Ok(None) => break,
-            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-            Ok(Some(Err(error))) => {
-                restoring.abandon().await;
-                return say(&parts, StatusCode::BAD_REQUEST, &error);
-            }
-            Err(_) => {
-                restoring.abandon().await;
-                return say(&parts, StatusCode::REQUEST_TIMEOUT, &"the body stands still");
-            }
-        };
-        if let Err(error) = restoring.push(&data).await {
-            restoring.abandon().await;
-            return failed(&parts, &error);
-        }
-    }
-    match restoring.finish().await {
-        Ok(Restored { revision, keys }) => {
+    let pieces = pieces(request.into_body(), limits::HTTP_BODY_TIMEOUT);
+    match parts.cluster.restore(pieces).await {
+        Ok(Ok(Restored { revision, keys })) => {
             let body = serde_json::json!({ "revision": revision, "keys": keys });
             let kind = HeaderValue::from_static("application/json");
             answer(&parts, StatusCode::OK, kind, body.to_string())
         }
-        Err(error) => failed(&parts, &error),
+        Ok(Err(error)) => failed(&parts, &error),
+        Err(error @ BodyError::Slow(_)) => say(&parts, StatusCode::REQUEST_TIMEOUT, &error),
+        Err(error) => say(&parts, StatusCode::BAD_REQUEST, &error),
     }
 }
 

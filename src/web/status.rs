@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Body;
-use axum::extract::State;
-use http::{HeaderValue, Response, StatusCode};
+use axum::extract::{Query, State};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
+use crate::access::{self, Caller, Need, Resource, Sight};
 use crate::cluster::{RaftRole, Standing};
 use crate::lifecycle::{Gate, Level};
 use crate::model::{Health, NodeId, Role};
 use crate::state::{self, PRESENCE_CHECK};
 
+use super::shown::Shown;
 use super::{CLUSTER, Listener, Parts, answer};
 
 #[derive(Serialize)]
@@ -24,9 +26,13 @@ struct Page<'a> {
     #[serde(flatten)]
     cluster: Cluster,
     gates: BTreeMap<&'static str, bool>,
-    listeners: Vec<&'a Listener>,
+    /// None, and so of the board: not for who asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listeners: Option<Vec<&'a Listener>>,
+    /// Of those that who asks may see.
     members: Vec<Member<'a>>,
-    board: Vec<Entry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    board: Option<Vec<Entry>>,
 }
 
 #[derive(Serialize)]
@@ -84,16 +90,27 @@ struct Entry {
     for_s: u64,
 }
 
-pub async fn show(State(parts): State<Arc<Parts>>) -> Response<Body> {
+/// Answered whatever is known: tokens close what they close once there is a state to say so.
+pub async fn show(
+    State(parts): State<Arc<Parts>>,
+    Query(shown): Query<Shown>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let asker = parts.cluster.asker(&shown.credential(&headers)).await;
+    let caller = asker.map_or(Caller::Nobody, |asker| asker.caller);
     let state = parts.cluster.snapshot();
+    let sight = state.sight(&caller, &Sight::default()).unwrap_or_default();
+    let read = Need::Rule(Resource::Agent, parts.cluster.name().as_str(), access::Level::Read);
+    let whole = state.judge(&caller, read).is_ok();
+    let members = state.members().filter(|member| sight.node(member.name.as_str()));
     let standing = parts.cluster.standing();
     let page = Page {
         agent: agent(&parts, &standing),
         cluster: cluster(&state, &standing),
         gates: Gate::ALL.iter().map(|g| (g.name(), parts.life.gates.is_open(*g))).collect(),
-        listeners: listeners(&parts, &standing),
-        members: state.members().map(|member| describe(&state, &standing, member)).collect(),
-        board: board(&parts),
+        listeners: whole.then(|| listeners(&parts, &standing)),
+        members: members.map(|member| describe(&state, &standing, member)).collect(),
+        board: whole.then(|| board(&parts)),
     };
     let body = serde_json::to_vec(&page).unwrap_or_default();
     answer(&parts, StatusCode::OK, HeaderValue::from_static("application/json"), body)

@@ -36,7 +36,11 @@ fn a_bad_config_is_refused_with_the_line_and_the_key() {
         ("services:\n  - { port: 80 }\n", &["remora.yaml:2:", "services[0]", "name"]),
         (
             "services:\n  - name: web\n    checks:\n      - { interval: 5s }\n",
-            &["remora.yaml:4:", "services[0].checks[0]", "http, tcp and ttl"],
+            &[
+                "remora.yaml:4:",
+                "services[0].checks[0]",
+                "http, tcp, udp, grpc, h2ping, exec, alias and ttl",
+            ],
         ),
         (
             "services:\n  - name: web\n    checks: [{ ttl: 15 }]\n",

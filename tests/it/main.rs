@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 mod accounts;
+mod acl;
 mod bad_input;
+mod clients;
+mod dns;
 mod durability;
 mod examples;
 mod exposure;
@@ -18,6 +21,9 @@ mod keys;
 mod main_job;
 mod membership;
 mod operate;
+mod probes;
+mod push;
+mod steering;
 mod tidy;
 mod tls;
 mod trust;

@@ -35,9 +35,11 @@ const FRONTS: [&str; 6] = ["dns", "consul", "etcd", "proxy", "files", "web"];
 const PURE: [&str; 4] = ["access", "state", "balance", "render"];
 
 /// Libraries with a stated few homes; any other may be used where it is needed.
-const HOMES: [(&str, &[&str]); 19] = [
+const HOMES: [(&str, &[&str]); 23] = [
     ("imbl", &["access", "state"]),
+    ("regex", &["state"]),
     ("minijinja", &["render"]),
+    ("flate2", &["consul", "health"]),
     ("prometheus_client", &["telemetry"]),
     ("rustls", &["net", "health"]),
     ("rcgen", &["identity", "net"]),
@@ -48,6 +50,8 @@ const HOMES: [(&str, &[&str]); 19] = [
     ("openraft", &["raft"]),
     ("hickory_proto", &["dns"]),
     ("hickory_resolver", &["net", "dns"]),
+    ("h2", &["health"]),
+    ("nix", &["dns"]),
     ("reqwest", &["health", "cli"]),
     ("hyper", &["net", "proxy"]),
     ("axum", &["consul", "etcd", "web", "agent"]),

@@ -72,15 +72,15 @@ fn write_pair(dir: &Path, name: &str, pair: &(String, String)) {
 }
 
 /// A server with an https listener beside its plain one, and a directory of certificates.
-struct Site {
-    agent: Agent,
+pub struct Site {
+    pub agent: Agent,
     dir: tempfile::TempDir,
     authority: Authority,
     https: String,
 }
 
 impl Site {
-    fn new(name: &str, client_ca: bool) -> Site {
+    pub fn new(name: &str, client_ca: bool) -> Site {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let (authority, mut spec) = (Authority::new("ours"), AgentSpec::server(name));
         let ip = spec.place.0.to_string();

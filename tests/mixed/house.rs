@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::Request;
 use http_body_util::BodyExt as _;
 use remora::cluster::{self, Cluster, Config, RoleWish};
-use remora::lifecycle::{Gate, Life};
+use remora::lifecycle::{Gate, Life, Orders};
 use remora::model::NodeName;
 use remora::net::http::Requests;
-use remora::telemetry::Metrics;
+use remora::telemetry::{Logs, Metrics};
 use remora::{consul, etcd, presence};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -63,12 +63,23 @@ impl House {
             presence_ttl: Duration::from_secs(5),
             services: Vec::new(),
             peer_port: 8300,
+            exec_checks: false,
         };
         let presence = presence::start(config, cluster.clone(), life.clone(), &metrics).unwrap();
         let requests = Requests::new(&metrics);
         let shutdown = life.shutdown.clone();
         let consul = consul::Config::default();
-        let consul = consul::router(consul, cluster.clone(), presence, requests.clone(), shutdown);
+        let handles = consul::Handles {
+            cluster: cluster.clone(),
+            presence,
+            requests: requests.clone(),
+            metrics: metrics.clone(),
+            logs: Logs::of_this_process(),
+            // There is no agent around the API that could be told anything.
+            orders: Orders::new().0,
+            shutdown,
+        };
+        let consul = consul::router(consul, handles);
         let counts = etcd::Counts::default();
         let (etcd, _) =
             etcd::fronts(etcd::Config::default(), cluster.clone(), requests, counts, life.clone());

@@ -12,9 +12,10 @@ mod body;
 mod house;
 mod mask;
 mod player;
+#[path = "../record/mod.rs"]
+mod record;
 mod rules;
 mod setup;
-mod table;
 mod transcript;
 mod wire;
 
@@ -22,7 +23,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use player::Player;
-use rules::Rules;
 use transcript::Block;
 
 fn fixtures() -> PathBuf {
@@ -37,7 +37,7 @@ fn fixture(topic: &str) -> String {
 /// does not apply as often as it says.
 fn replay(topic: &str) {
     let blocks = transcript::parse(&fixture(topic));
-    let mut rules = Rules::load();
+    let mut rules = rules::load();
     let mut player = Player::start(topic, &blocks);
     let mut complaints = Vec::new();
     for recorded in &blocks {
@@ -58,21 +58,7 @@ fn replay(topic: &str) {
 fn difference(expected: &Block, answered: &Block, player: &mut Player) -> Option<String> {
     let left = player.recorded.lines(expected);
     let right = player.answered.lines(answered);
-    if left == right {
-        return None;
-    }
-    let mut text = format!("--- {} {}\n", expected.id, expected.note);
-    let only = |lines: &[String], other: &[String], sign: &str| -> String {
-        let lines = lines.iter().filter(|line| !other.contains(line));
-        lines.map(|line| format!("  {sign} {line}\n")).collect()
-    };
-    let (gone, new) = (only(&left, &right, "-"), only(&right, &left, "+"));
-    if gone.is_empty() && new.is_empty() {
-        text += &format!("  - {left:#?}\n  + {right:#?}\n");
-    }
-    text += &gone;
-    text += &new;
-    Some(text)
+    record::difference(&format!("{} {}", expected.id, expected.note), &left, &right)
 }
 
 macro_rules! topics {
@@ -115,5 +101,5 @@ fn all_of_the_recorded_answers_are_here() {
 
 #[test]
 fn the_document_lists_the_rules() {
-    table::is_up_to_date(&Rules::load());
+    rules::DOCUMENT.is_up_to_date(&rules::load());
 }

@@ -1,29 +1,18 @@
 //! What Remora answers differently on purpose: `rules.txt`, and how it changes what is expected.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
+use super::record::{self, Document, code};
 use super::transcript::Block;
 
 const TEXT: &str = include_str!("rules.txt");
+pub const DOCUMENT: Document = Document {
+    path: "docs/etcd-differences.md",
+    begin: "<!-- The table is made of tests/replay/rules.txt. -->\n",
+    test: "replay",
+};
 
-/// Why an answer may be another; only the last two may leave open what it is.
-const CLASSES: [&str; 5] = ["newer", "bug", "design", "left out", "library text"];
-const LAX: [&str; 2] = ["left out", "library text"];
-
-#[derive(Debug, Clone)]
-pub struct Rule {
-    pub id: String,
-    pub class: String,
-    /// Ids of blocks, ranges of them, or all of a file: `kv-001`, `kv-001..kv-005`, `kv-*`.
-    pub blocks: Vec<String>,
-    pub changes: Vec<Change>,
-    pub reason: String,
-    /// How many blocks of each file it changes.
-    pub hits: BTreeMap<String, usize>,
-    found: BTreeMap<String, usize>,
-}
+pub type Rules = record::Rules<Change>;
 
 /// What becomes of the recorded answer.
 #[derive(Debug, Clone)]
@@ -51,7 +40,7 @@ pub enum Change {
     Any,
 }
 
-impl Change {
+impl record::Change for Change {
     fn read(word: &str, text: &str) -> Option<Change> {
         let owned = || text.to_owned();
         let pair = |by: &str| text.split_once(by).map(|(a, b)| (a.to_owned(), b.to_owned()));
@@ -81,10 +70,30 @@ impl Change {
         })
     }
 
-    pub fn is_lax(&self) -> bool {
+    fn is_lax(&self) -> bool {
         matches!(self, Change::Any | Change::AnyValue(..))
     }
 
+    fn worded(&self) -> String {
+        match self {
+            Change::Status(status) => format!("status {status}"),
+            Change::DropHeader(name) => format!("no header `{name}`"),
+            Change::Header(name, value) => format!("header `{name}: {value}`"),
+            Change::Body(body) => format!("body {}", code(&body.trim_end().replace('\n', "⏎"))),
+            Change::Replace(from, to) => format!("{} for {}", code(to), code(from)),
+            Change::Set(place, Some(value)) => format!("`{place}` is `{value}`"),
+            Change::Set(place, None) => format!("no `{place}`"),
+            Change::Insert(_, line) => format!("also {}", code(line)),
+            Change::Remove(at) => format!("not its message {}", at + 1),
+            Change::End(end) => format!("ends with `{end}`"),
+            Change::Copy(from, to) => format!("`{to}` is `{from}`, too"),
+            Change::AnyValue(place, _) => format!("any `{place}`"),
+            Change::Any => "anything of the same status".to_owned(),
+        }
+    }
+}
+
+impl Change {
     fn apply(&self, block: &mut Block) {
         match self {
             Change::Status(status) => block.status.clone_from(status),
@@ -174,53 +183,35 @@ fn set(json: &mut Value, place: &str, value: Option<&Value>) -> bool {
     *json != before
 }
 
-#[derive(Debug, Clone)]
-pub struct Rules(pub Vec<Rule>);
-
 /// What is expected of a block once the rules have changed it, and what may be anything.
 pub struct Expected {
     pub block: Block,
     lax: Vec<Change>,
 }
 
-impl Rules {
-    pub fn load() -> Rules {
-        let paragraphs = TEXT.split("\n\n").map(|text| {
-            text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
-        });
-        Rules(paragraphs.filter(|text| !text.is_empty()).map(|text| rule(&text)).collect())
-    }
+pub fn load() -> Rules {
+    Rules::read(TEXT)
+}
 
+impl Rules {
     /// Counts the rules that change it, or let it be anything.
     pub fn apply(&mut self, recorded: &Block) -> Expected {
         let mut expected = Expected { block: recorded.clone(), lax: Vec::new() };
-        for rule in self.0.iter_mut().filter(|rule| rule.concerns(&recorded.id)) {
+        let (asked, answered) = (&recorded.path, recorded.answer.join("\n"));
+        for rule in self.0.iter_mut().filter(|r| r.concerns(&recorded.id, asked, &answered)) {
             let before = expected.block.clone();
             for change in &rule.changes {
                 change.apply(&mut expected.block);
             }
-            let lax: Vec<Change> = rule.changes.iter().filter(|c| c.is_lax()).cloned().collect();
+            let lax = rule.changes.iter().filter(|c| record::Change::is_lax(*c)).cloned();
+            let lax: Vec<Change> = lax.collect();
             let opens = |line: &String| lax.iter().any(|change| change.leaves_open(line));
             if expected.block != before || before.answer.iter().any(opens) {
-                let topic = topic_of(&recorded.id).to_owned();
-                *rule.found.entry(topic).or_default() += 1;
+                rule.hit(&recorded.id);
             }
             expected.lax.extend(lax);
         }
         expected
-    }
-
-    /// The rules that say another number of that file's blocks than they change.
-    pub fn miscounted(&self, topic: &str) -> Vec<String> {
-        let counts = self.0.iter().map(|rule| {
-            let said = rule.hits.get(topic).copied().unwrap_or(0);
-            let found = rule.found.get(topic).copied().unwrap_or(0);
-            (&rule.id, said, found)
-        });
-        counts
-            .filter(|(_, said, found)| said != found)
-            .map(|(id, said, found)| format!("rule {id}: {found} hits in {topic}, said {said}"))
-            .collect()
     }
 }
 
@@ -247,59 +238,4 @@ impl Expected {
         }
         answered
     }
-}
-
-impl Rule {
-    fn concerns(&self, id: &str) -> bool {
-        self.blocks.iter().any(|blocks| match blocks.split_once("..") {
-            Some((first, last)) => topic_of(first) == topic_of(id) && first <= id && id <= last,
-            None => match blocks.strip_suffix('*') {
-                Some(begin) => id.starts_with(begin),
-                None => blocks == id,
-            },
-        })
-    }
-}
-
-fn topic_of(id: &str) -> &str {
-    id.rsplit_once('-').unwrap().0
-}
-
-fn rule(text: &str) -> Rule {
-    let mut rule = Rule {
-        id: String::new(),
-        class: String::new(),
-        blocks: Vec::new(),
-        changes: Vec::new(),
-        reason: String::new(),
-        hits: BTreeMap::new(),
-        found: BTreeMap::new(),
-    };
-    for line in text.lines() {
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let rest = rest.trim();
-        match word {
-            "rule" => rule.id = rest.to_owned(),
-            "class" => rule.class = rest.to_owned(),
-            "blocks" => rule.blocks.extend(rest.split(' ').map(str::to_owned)),
-            "reason" => rule.reason = format!("{} {rest}", rule.reason).trim().to_owned(),
-            "hits" => {
-                for hits in rest.split(", ") {
-                    let (topic, count) = hits.split_once(' ').unwrap();
-                    rule.hits.insert(topic.to_owned(), count.parse().unwrap());
-                }
-            }
-            word => {
-                let change = Change::read(word, rest);
-                rule.changes.push(change.unwrap_or_else(|| panic!("{}: {line}", rule.id)));
-            }
-        }
-    }
-    let Rule { id, class, blocks, changes, reason, hits, .. } = &rule;
-    assert!(CLASSES.contains(&class.as_str()), "rule {id}: class {class}");
-    assert!(!reason.is_empty() && !blocks.is_empty() && !changes.is_empty(), "rule {id}: half");
-    assert!(!hits.is_empty() && hits.values().all(|hits| *hits > 0), "rule {id}: no hits");
-    let lax = changes.iter().any(Change::is_lax);
-    assert!(!lax || LAX.contains(&class.as_str()), "rule {id}: {class} may not be just anything");
-    rule
 }

@@ -66,12 +66,14 @@ impl Exchange {
         exchange.bodiless = request.method == "HEAD";
         match request.open {
             true => exchange.send_chunk(body),
-            // Who refuses a long body may hang up before all of it is sent: the answer tells.
-            false => {
-                let _ = exchange.socket.write_all(body);
-            }
+            false => exchange.send_body(body),
         }
         exchange
+    }
+
+    /// Who refuses a long body may hang up before all of it is sent: the answer tells.
+    pub fn send_body(&mut self, bytes: &[u8]) {
+        let _ = self.socket.write_all(bytes);
     }
 
     /// Whatever the bytes are.

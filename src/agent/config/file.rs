@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::cluster::RoleWish;
 use crate::model::NodeName;
 
+use super::acl::DefaultSetting;
 use super::service::Service;
 use super::values::{Advertise, Argv, HttpListen, Listen, Mode, Period, Size, Span, Volume};
 
@@ -17,13 +18,18 @@ pub struct File {
     pub node: Option<NodeName>,
     pub data_dir: Option<PathBuf>,
     pub datacenter: Option<String>,
+    pub meta: BTreeMap<String, String>,
     pub role: Option<RoleSetting>,
     pub cluster: ClusterSection,
     pub limits: LimitsSection,
     pub sessions: SessionsSection,
+    pub acl: AclSection,
     pub http: HttpSection,
     pub dns: DnsSection,
     pub services: Vec<Service>,
+    /// Consul's name for it is taken, too.
+    #[serde(alias = "enable_script_checks")]
+    pub exec_checks: bool,
     pub upstreams: Vec<UpstreamSection>,
     pub templates: Vec<TemplateSection>,
     pub files: Vec<FilesSection>,
@@ -71,6 +77,7 @@ pub struct LimitsSection {
     pub value: Option<Size>,
     pub request: Option<Size>,
     pub txn_ops: Option<usize>,
+    pub txn: Option<Size>,
     pub quota: Option<Volume>,
     pub history: Option<Period>,
 }
@@ -84,12 +91,22 @@ pub struct SessionsSection {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub struct AclSection {
+    pub enabled: bool,
+    pub default_policy: DefaultSetting,
+    pub token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct HttpSection {
     pub listen: Option<Vec<HttpListen>>,
     pub advertise: Vec<String>,
     /// Host names beside IP addresses and `localhost` that requests may be addressed to.
     pub hosts: Vec<String>,
     pub tls: Option<TlsSection>,
+    /// Beginnings of paths of Consul's API that are not answered here.
+    pub block: Vec<String>,
     pub insecure: bool,
 }
 
@@ -104,6 +121,7 @@ pub struct TlsSection {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DnsSection {
+    pub token_file: Option<PathBuf>,
     pub listen: Option<Vec<Listen>>,
     pub domains: Option<Vec<String>>,
     pub forward: Option<ForwardSetting>,
@@ -111,14 +129,29 @@ pub struct DnsSection {
     pub only_passing: bool,
     pub a_record_limit: Option<usize>,
     pub udp_answer_limit: Option<usize>,
+    pub soa: SoaSection,
+    pub weight_scale: Option<u16>,
+    pub max_stale: Option<Span>,
+    pub rate_limit: Option<u32>,
     pub workers: Option<usize>,
     pub insecure: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SoaSection {
+    pub refresh: Option<Span>,
+    pub retry: Option<Span>,
+    pub expire: Option<Span>,
+    pub min_ttl: Option<Span>,
 }
 
 /// `system`, `off`, or a list of servers.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum ForwardSetting {
+    /// What YAML makes of a bare `off`.
+    Switch(bool),
     Word(String),
     Servers(Vec<String>),
 }

@@ -3,7 +3,9 @@
 //! Loading binds nothing and starts nothing: what is returned is valid or it is an error that
 //! names the file, the line and the key.
 
+mod acl;
 mod check;
+mod dns;
 mod file;
 mod load;
 mod resolve;

@@ -1,6 +1,5 @@
 //! Flags over file over defaults, checked against each other: what the agent is built from.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,9 +13,10 @@ use crate::raft::LogSizes;
 use crate::state::{LEVEL, Settings};
 use crate::{consul, dns, etcd, files, net, presence, proxy};
 
+use super::acl;
 use super::file::{
-    BalanceSetting, ClusterSection, DnsSection, File, FilesSection, ForwardSetting, HttpSection,
-    LimitsSection, ProtocolSetting, RoleSetting, TemplateSection, UpstreamSection, WaitSection,
+    BalanceSetting, ClusterSection, File, FilesSection, HttpSection, LimitsSection,
+    ProtocolSetting, RoleSetting, TemplateSection, UpstreamSection, WaitSection,
 };
 use super::load::ConfigError;
 use super::token;
@@ -40,6 +40,8 @@ pub struct Flags {
     pub role: Option<RoleSetting>,
     pub bind: Option<Listen>,
     pub advertise: Option<Advertise>,
+    /// In place of `dns.listen`.
+    pub dns: Vec<Listen>,
 }
 
 /// Every module's own config, valid and in agreement with the others.
@@ -71,16 +73,23 @@ pub fn resolve(file: File, flags: &Flags) -> Result<Resolved, ConfigError> {
     let datacenter = file.datacenter.clone().unwrap_or_else(|| "dc1".to_owned());
     let http = http(&file.http)?;
     let etcd = etcd(&file.limits)?;
-    let dns = dns(file.dns.clone(), datacenter.clone())?;
+    let dns = super::dns::dns(file.dns.clone(), &flags.dns, datacenter.clone())?;
     let (cluster, presence) = members(&file, flags, node)?;
     Ok(Resolved {
         presence,
         consul: consul::Config {
             datacenter: datacenter.clone(),
             kv_value_limit: file.limits.value.map_or(limits::KV_VALUE, |size| size.0),
-            txn_body_limit: limits::KV_TXN,
+            txn_body_limit: file.limits.txn.map_or(limits::KV_TXN, |size| size.0),
             txn_ops: etcd.txn_ops,
             session_ttl_min: session_ttl_min(&file)?,
+            blocked: blocked(&file.http)?,
+            shown: consul::Shown {
+                data_dir: flags.data_dir.clone().or_else(|| file.data_dir.clone()),
+                domain: dns.domains.first().cloned().unwrap_or_default(),
+                peer: cluster.advertise,
+                ..consul::Shown::default()
+            },
         },
         etcd,
         dns,
@@ -103,6 +112,17 @@ fn etcd(section: &LimitsSection) -> Result<etcd::Config, ConfigError> {
     }
     let request_limit = section.request.map_or(default.request_limit, |size| size.0);
     Ok(etcd::Config { request_limit, txn_ops })
+}
+
+/// Paths of Consul's API that nobody is answered under.
+fn blocked(section: &HttpSection) -> Result<Vec<String>, ConfigError> {
+    for (i, path) in section.block.iter().enumerate() {
+        if !path.starts_with("/v1/") {
+            let key = format!("http.block[{i}]");
+            return Err(ConfigError::setting(key, format!("{path:?} does not begin with /v1/")));
+        }
+    }
+    Ok(section.block.clone())
 }
 
 fn session_ttl_min(file: &File) -> Result<Duration, ConfigError> {
@@ -150,7 +170,12 @@ fn host_name() -> Result<NodeName, ConfigError> {
 
 /// A listener beyond loopback has to be wanted in so many words.
 /// `allow` says how.
-fn guarded(key: &str, addr: SocketAddr, insecure: bool, allow: &str) -> Result<(), ConfigError> {
+pub(super) fn guarded(
+    key: &str,
+    addr: SocketAddr,
+    insecure: bool,
+    allow: &str,
+) -> Result<(), ConfigError> {
     if insecure || net::is_loopback(addr) {
         return Ok(());
     }
@@ -205,10 +230,11 @@ fn members(
     let presence = presence::Config {
         node: node.clone(),
         address: advertise.ip().to_string(),
-        meta: BTreeMap::new(),
+        meta: file.meta.clone(),
         presence_ttl,
         services: services.collect(),
         peer_port: advertise.port(),
+        exec_checks: file.exec_checks,
     };
     let token = token::find(flags.token_file.as_ref(), section.token_file.as_ref())?;
     let cluster = cluster::Config {
@@ -223,6 +249,8 @@ fn members(
         client_urls: file.http.advertise.clone(),
         lifetimes: lifetimes(section.certificate_ttl.map(|period| period.0))?,
         settings: settings(file)?,
+        acl: acl::founding(&file.acl),
+        own: acl::own_tokens(file)?,
         wished: cluster::Wished {
             quota: file.limits.quota.map(|quota| quota.0),
             history: file.limits.history.map(|period| period.0),
@@ -318,61 +346,6 @@ fn http(section: &HttpSection) -> Result<HttpConfig, ConfigError> {
         client_ca: tls.client_ca,
     });
     Ok(HttpConfig { listen, tls, hosts: section.hosts.clone() })
-}
-
-fn dns(section: DnsSection, datacenter: String) -> Result<dns::Config, ConfigError> {
-    let default = dns::Config::default();
-    let listen = match section.listen {
-        Some(written) => written.iter().map(|listen| listen.0).collect(),
-        None => default.listen.clone(),
-    };
-    for (i, addr) in listen.iter().enumerate() {
-        guarded(
-            &format!("dns.listen[{i}]"),
-            *addr,
-            section.insecure,
-            "`dns.insecure: true` allows it",
-        )?;
-    }
-    let workers = section.workers.unwrap_or(default.workers);
-    if !(1..=64).contains(&workers) {
-        return Err(ConfigError::setting("dns.workers", "from 1 to 64 are allowed"));
-    }
-    let ttl = section.ttl;
-    Ok(dns::Config {
-        listen,
-        insecure: section.insecure,
-        domains: section.domains.unwrap_or_else(|| default.domains.clone()),
-        datacenter,
-        node_ttl: ttl.node.map_or(default.node_ttl, |span| span.0),
-        service_ttl: ttl.services.into_iter().map(|(name, span)| (name, span.0)).collect(),
-        only_passing: section.only_passing,
-        a_record_limit: section.a_record_limit,
-        udp_answer_limit: section.udp_answer_limit,
-        forward: forward(section.forward)?,
-        workers,
-    })
-}
-
-fn forward(setting: Option<ForwardSetting>) -> Result<dns::Forward, ConfigError> {
-    let invalid = |what: &str| {
-        let message = format!("{what:?} is neither `system`, `off` nor a list of IP addresses");
-        ConfigError::setting("dns.forward", message)
-    };
-    let servers = match setting {
-        None => return Ok(dns::Forward::Off),
-        Some(ForwardSetting::Word(word)) if word == "off" => return Ok(dns::Forward::Off),
-        Some(ForwardSetting::Word(word)) if word == "system" => return Ok(dns::Forward::System),
-        Some(ForwardSetting::Word(word)) => return Err(invalid(&word)),
-        Some(ForwardSetting::Servers(servers)) => servers,
-    };
-    let mut addresses = Vec::new();
-    for server in &servers {
-        let addr = server.parse::<SocketAddr>().ok();
-        let ip = || server.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 53));
-        addresses.push(addr.or_else(ip).ok_or_else(|| invalid(server))?);
-    }
-    Ok(dns::Forward::Servers(addresses))
 }
 
 fn upstreams(sections: Vec<UpstreamSection>) -> Result<Vec<proxy::Upstream>, ConfigError> {

@@ -14,11 +14,14 @@ use super::load::ConfigError;
 const VARIABLE: &str = "REMORA_JOIN_TOKEN";
 /// A token is far shorter; keeps a wrong path from filling the memory.
 const LARGEST: usize = 4096;
+const JOIN: &str = "join token";
 
 /// A place that may have a token: `-` is standard input.
-struct Place<'a> {
-    key: &'a str,
-    path: &'a Path,
+pub(super) struct Place<'a> {
+    pub key: &'a str,
+    pub path: &'a Path,
+    /// Which kind of token.
+    pub what: &'static str,
 }
 
 /// The join token, if there is one; `flag` and `file` are paths.
@@ -37,11 +40,13 @@ fn join_token(
 ) -> Result<Option<JoinToken>, ConfigError> {
     let environment = environment.map(Zeroizing::new).filter(|text| !text.trim().is_empty());
     let (key, text) = match (flag, environment, file) {
-        (Some(path), _, _) => ("--token-file", read(&Place { key: "--token-file", path })?),
+        (Some(path), _, _) => {
+            ("--token-file", read(&Place { key: "--token-file", path, what: JOIN })?)
+        }
         (None, Some(text), _) => (VARIABLE, text),
         (None, None, Some(path)) => {
             let key = "cluster.token_file";
-            (key, read(&Place { key, path })?)
+            (key, read(&Place { key, path, what: JOIN })?)
         }
         (None, None, None) => return Ok(None),
     };
@@ -49,8 +54,8 @@ fn join_token(
     parsed.map(Some).map_err(|error| ConfigError::setting(key, error.to_string()))
 }
 
-fn read(place: &Place<'_>) -> Result<Zeroizing<String>, ConfigError> {
-    let Place { key, path } = place;
+pub(super) fn read(place: &Place<'_>) -> Result<Zeroizing<String>, ConfigError> {
+    let Place { key, path, what } = place;
     let failed = |why: String| ConfigError::setting(*key, format!("{}: {why}", path.display()));
     // Never grows, so no copy is left behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST + 1));
@@ -60,13 +65,13 @@ fn read(place: &Place<'_>) -> Result<Zeroizing<String>, ConfigError> {
     } else {
         File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes))
     };
-    taken.map_err(|error| failed(format!("cannot read the join token: {error}")))?;
+    taken.map_err(|error| failed(format!("cannot read the {what}: {error}")))?;
     if bytes.len() > LARGEST {
-        return Err(failed("too long for a join token".to_owned()));
+        return Err(failed(format!("too long for a {what}")));
     }
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(failed("no join token, not even text".to_owned())),
+        Err(_) => Err(failed(format!("no {what}, not even text"))),
     }
 }
 

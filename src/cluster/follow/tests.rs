@@ -138,6 +138,7 @@ impl Source {
             settings,
             founder,
             trust: Default::default(),
+            acl: None,
         }));
         source
     }

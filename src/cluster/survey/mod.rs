@@ -169,10 +169,20 @@ impl Cluster {
 
     /// Everything that was acknowledged before the call.
     pub async fn back_up(&self, asker: &Asker) -> Result<Backup, SurveyError> {
+        self.back_up_at(Consistency::Linearizable, asker).await
+    }
+
+    /// The same, or what a server has, without asking others. An agent that keeps no history asks
+    /// a server in any case.
+    pub async fn back_up_at(
+        &self,
+        consistency: Consistency,
+        asker: &Asker,
+    ) -> Result<Backup, SurveyError> {
         if let Some(Door::Edge(edge)) = self.threshold.door() {
             return asking::back_up(edge, &self.request(asker, Survey::Backup)).await;
         }
-        let state = self.read(Consistency::Linearizable).await?;
+        let state = self.read(consistency).await?;
         self.surveys.back_up(state).await
     }
 

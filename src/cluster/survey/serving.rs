@@ -93,7 +93,7 @@ fn permit(server: &Server, state: &State, caller: Caller) -> Result<(), Refusal>
     let caller = match caller {
         Caller::Bearer(token) => server.logins.look_at(&token).caller,
         Caller::Nobody => Caller::Nobody,
-        Caller::Stranger | Caller::User { .. } => Caller::Stranger,
+        Caller::Stranger | Caller::User { .. } | Caller::Holder(_) => Caller::Stranger,
     };
     Ok(state.judge(&caller, Need::Root)?)
 }

@@ -1,16 +1,27 @@
 //! Backups over a live cluster, and a cluster that goes on from one server.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::stream;
+
 use super::world::{Agent, World, until};
-use crate::cluster::{Consistency, RestoreError, Survivor};
+use crate::cluster::{Consistency, RestoreError, Restored, Survivor};
 use crate::replica::Topic;
-use crate::state::Outcome;
+use crate::state::{BackupError, Outcome};
 
 fn backup(agent: &Agent) -> Vec<u8> {
     let mut bytes = Vec::new();
     agent.cluster.snapshot().back_up(&mut bytes).unwrap();
     bytes
+}
+
+/// In pieces of that size.
+async fn restore(agent: &Agent, bytes: &[u8], size: usize) -> Result<Restored, RestoreError> {
+    let pieces = bytes.chunks(size).map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece)));
+    let restored = agent.cluster.restore(stream::iter(pieces)).await;
+    restored.unwrap_or_else(|never| match never {})
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,11 +42,7 @@ async fn a_backup_is_restored_over_servers_and_edges() {
     let members: Vec<_> = servers[0].cluster.snapshot().members().cloned().collect();
     let mut waiting = edge.cluster.watch([Topic::Key("b".into())]);
 
-    let mut restoring = servers[1].cluster.begin_restore();
-    for piece in bytes.chunks(100) {
-        restoring.push(piece).await.unwrap();
-    }
-    let restored = restoring.finish().await.unwrap();
+    let restored = restore(&servers[1], &bytes, 100).await.unwrap();
     assert_eq!(restored.keys, 2);
     assert!(restored.revision > before);
     tokio::time::timeout(Duration::from_secs(10), waiting.changed()).await.expect("it wakes");
@@ -71,26 +78,24 @@ async fn what_is_damaged_or_broken_off_leaves_the_old_state() {
     let mut damaged = bytes.clone();
     let middle = damaged.len() - 20;
     damaged[middle] ^= 1;
-    let mut restoring = server.cluster.begin_restore();
-    restoring.push(&damaged).await.unwrap();
-    let refused = restoring.finish().await.unwrap_err();
+    let refused = restore(&server, &damaged, damaged.len()).await.unwrap_err();
     assert!(matches!(refused, RestoreError::Refused(_) | RestoreError::Backup(_)), "{refused}");
 
-    let mut restoring = server.cluster.begin_restore();
-    restoring.push(b"no backup at all").await.unwrap();
-    let refused = restoring.finish().await.unwrap_err();
+    let refused = restore(&server, b"no backup at all", 16).await.unwrap_err();
     assert!(matches!(refused, RestoreError::Backup(_)), "{refused}");
 
-    let mut restoring = server.cluster.begin_restore();
-    restoring.push(&bytes[..bytes.len() / 2]).await.unwrap();
-    restoring.abandon().await;
+    let refused = restore(&server, b"", 1).await.unwrap_err();
+    assert_eq!(refused, RestoreError::Backup(BackupError::Short(0)));
+    assert!(server.cluster.snapshot().staging().is_none());
+
+    let half = Bytes::copy_from_slice(&bytes[..bytes.len() / 2]);
+    let broken = server.cluster.restore(stream::iter([Ok(half), Err("it hung up")])).await;
+    assert_eq!(broken, Err("it hung up"));
     assert!(server.has("new") && server.has("old"));
     assert_eq!(server.cluster.snapshot().identity().lineage, lineage);
     assert!(server.cluster.snapshot().staging().is_none());
 
-    let mut restoring = server.cluster.begin_restore();
-    restoring.push(&bytes).await.unwrap();
-    restoring.finish().await.unwrap();
+    restore(&server, &bytes, bytes.len()).await.unwrap();
     assert!(server.has("old") && !server.has("new"));
     assert_ne!(server.cluster.snapshot().identity().lineage, lineage);
     // All of it is in the log: a restart comes to the same.

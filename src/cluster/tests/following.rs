@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::world::{Agent, World, until};
+use crate::access::Caller;
 use crate::cluster::{Alive, Beat, Consistency, RoleWish};
 use crate::lifecycle::Gate;
 use crate::model::{Health, Role, SessionId, Source};
@@ -116,7 +117,9 @@ async fn a_session_is_made_renewed_and_ended_from_an_edge() {
         checks: Vec::new(),
     };
     let propose = async |command| edge.cluster.propose(command).await;
-    assert_eq!(propose(Command::Catalog(vec![node])).await, Ok(Outcome::Done));
+    // In its own name it speaks for its own node alone.
+    let node = Command::Catalog(vec![node]).by(Caller::Nobody);
+    assert_eq!(propose(node).await, Ok(Outcome::Done));
     assert_eq!(edge.cluster.keep_alive(Beat::Session(id)).await, Ok(Alive::Gone));
     assert_eq!(propose(Command::SessionCreate(session)).await, Ok(Outcome::Done));
     assert_eq!(edge.cluster.keep_alive(Beat::Session(id)).await, Ok(Alive::For(ttl * 2)));

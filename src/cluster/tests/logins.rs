@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use crate::access::{AccountCommand, Caller};
+use crate::access::{AccountCommand, AclCommand, AclTokenPut, Caller, SecretId};
 use crate::cluster::logins::{Logins, Worth};
 use crate::cluster::{Cluster, Credential, LoginError};
-use crate::model::{NodeName, limits};
+use crate::identity;
+use crate::model::{AclId, NodeName, limits};
 use crate::state::{Command, KvCommand};
 
 fn bob() -> Caller {
@@ -50,12 +51,50 @@ fn no_token_enters_the_log() {
         Command::For(wish) => wish.caller.clone(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(resolved(Caller::Bearer("x.y".into())), Caller::Stranger);
+    // What nobody signed may be the secret of a token: the state knows.
+    let holder = Caller::Holder(identity::digest_of_secret("x.y"));
+    assert_eq!(resolved(Caller::Bearer("x.y".into())), holder);
+    assert_eq!(resolved(Caller::Bearer("anonymous".into())), Caller::Nobody);
     assert_eq!(resolved(Caller::Nobody), Caller::Nobody);
     assert_eq!(resolved(bob()), bob());
     assert_eq!(logins.resolve(command.clone()), command);
     assert!(!format!("{:?}", Caller::Bearer("hidden".into())).contains("hidden"));
     assert!(!format!("{:?}", Credential::Token("hidden".into())).contains("hidden"));
+}
+
+#[test]
+fn a_secret_is_sealed_before_it_is_logged_and_opened_again() {
+    let logins = Logins::new(None);
+    let put = |secret| AclTokenPut::new(AclId(1), Some(secret));
+    let open = put(SecretId::Open("b0d5-1".into()));
+    let commands = [
+        AclCommand::TokenPut(open.clone()),
+        AclCommand::Bootstrap(open.clone()),
+        AclCommand::Reset(open),
+    ];
+    for command in commands.map(Command::Acl) {
+        for command in [command.clone(), command.by(Caller::Nobody)] {
+            let sealed = logins.resolve(command);
+            let bytes = postcard::to_stdvec(&sealed).unwrap();
+            assert!(!bytes.windows(6).any(|window| window == b"b0d5-1"));
+            let inner = match &sealed {
+                Command::For(wish) => &wish.command,
+                command => command,
+            };
+            let Command::Acl(
+                AclCommand::TokenPut(put) | AclCommand::Bootstrap(put) | AclCommand::Reset(put),
+            ) = inner
+            else {
+                panic!("{inner:?}");
+            };
+            let Some(SecretId::Sealed { digest, sealed: secret }) = &put.secret else {
+                panic!("{put:?}");
+            };
+            assert_eq!(*digest, identity::digest_of_secret("b0d5-1"));
+            assert_eq!(logins.open(secret).as_deref().map(String::as_str), Some("b0d5-1"));
+            assert_eq!(logins.resolve(sealed.clone()), sealed, "once is enough");
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::access::{AccountCommand, Caller};
+use crate::access::{AccountCommand, AclCommand, Caller};
 use crate::cluster::asks::{Ask, Introduction, Petition, Pulse, Reach, Secret};
 use crate::cluster::checkpoint::{Report, Sum};
-use crate::cluster::rights::{Kind, may_ask, may_open, may_serve};
-use crate::model::{Applied, LeaseId, NodeId, NodeName, Role, Stamp, TokenId};
+use crate::cluster::rights::{Kind, may_ask, may_open, may_register, may_serve};
+use crate::model::{AclId, Applied, Folded, LeaseId, NodeId, NodeName, Role, Stamp, TokenId};
 use crate::net::peer::{Peer, Purpose};
 use crate::state::{
-    Admission, Alarm, AlarmKind, Command, DeleteRange, Founding, KeyRange, KvCommand, Put,
-    Settings, TokenDef, TokenPut, Trust,
+    Admission, Alarm, AlarmKind, CatalogOp, Command, DeleteRange, Founding, KeyRange, KvCommand,
+    Put, Settings, TokenDef, TokenPut, Trust,
 };
 
 const ME: NodeId = NodeId(7);
@@ -71,6 +71,7 @@ fn commands() -> [(&'static str, Vec<Command>); 5] {
         Command::LeaseGrant { id: LeaseId(1), ttl: Duration::from_secs(1) },
         Command::LeaseRevoke(LeaseId(1)),
         Command::Account(AccountCommand::Enable),
+        Command::Acl(AclCommand::Disable),
         Command::Alarm { alarm: Alarm { kind: AlarmKind::Corrupt, member: ME }, on: true },
     ];
     let agents = vec![Command::Catalog(Vec::new())];
@@ -93,6 +94,7 @@ fn commands() -> [(&'static str, Vec<Command>); 5] {
             settings: Settings::default(),
             founder: admission(),
             trust: Trust::default(),
+            acl: None,
         }),
         Command::LeaseExpire { ids: Vec::new(), term: 1 },
         Command::Silent { nodes: Vec::new(), term: 1 },
@@ -110,6 +112,24 @@ fn commands() -> [(&'static str, Vec<Command>); 5] {
         ("leader", leader),
         ("own", own),
     ]
+}
+
+#[test]
+fn an_edge_registers_in_its_own_name_what_is_on_its_node() {
+    let (own, other) = (Folded::new("e1"), Folded::new("n1"));
+    let gone = |node: &Folded| CatalogOp::RemoveNode(node.clone());
+    let may = |kind, name: Option<&Folded>, nodes: &[&Folded]| {
+        let ops = nodes.iter().map(|node| gone(node)).collect();
+        may_register(peer(kind), name, &Command::Catalog(ops)).is_ok()
+    };
+    let name = Some(&own);
+    assert!(may(Kind::Edge, name, &[]) && may(Kind::Edge, name, &[&own, &own]));
+    assert!(!may(Kind::Edge, name, &[&other]) && !may(Kind::Edge, name, &[&own, &other]));
+    assert!(!may(Kind::Edge, None, &[&own]), "who is no member has no node");
+    assert!(may(Kind::Relay, name, &[&other]) && may(Kind::Server, name, &[&other]));
+    // What somebody wants is judged by who that is.
+    let wish = Command::Catalog(vec![gone(&other)]).by(Caller::Nobody);
+    assert!(may_register(peer(Kind::Edge), name, &wish).is_ok());
 }
 
 fn secret() -> Secret {
@@ -191,7 +211,8 @@ fn asks_are_for_those_whom_they_are_open_to_and_only_where_they_belong() {
         Ask::Compare(Report { id, at, sum })
     };
     let login = Ask::Login { name: "root".to_owned(), password: secret() };
-    let all: [(&str, Ask, &[Purpose], &[Kind]); 11] = [
+    let reveal = Ask::Reveal { accessor: AclId(1), token: secret() };
+    let all: [(&str, Ask, &[Purpose], &[Kind]); 12] = [
         ("who", Ask::Who(introduction), &[Purpose::Door, Purpose::Entrance], &KINDS),
         ("join", Ask::Join(Box::new(petition)), &[Purpose::Entrance], &KINDS),
         ("renew", Ask::Renew { request: Vec::new() }, &[Purpose::Entrance], &KINDS[2..]),
@@ -203,6 +224,7 @@ fn asks_are_for_those_whom_they_are_open_to_and_only_where_they_belong() {
         ("lease", lease, &[Purpose::Door], &KINDS[2..]),
         ("token", Ask::Identify(secret()), &[Purpose::Door], &KINDS[2..]),
         ("login", login, &[Purpose::Door], &KINDS[2..]),
+        ("reveal", reveal, &[Purpose::Door], &KINDS[2..]),
     ];
     for (what, ask, purposes, kinds) in &all {
         for purpose in PURPOSES {

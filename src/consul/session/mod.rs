@@ -6,12 +6,12 @@ mod json;
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use rand::RngExt as _;
 use serde::Serialize;
 use uuid::{Builder, Uuid};
 
-use crate::cluster::{Alive, Beat, Consistency};
+use crate::cluster::{Alive, Beat};
 use crate::lifecycle::chance::Dice;
 use crate::model::{Folded, SessionId, limits};
 use crate::replica::Topic;
@@ -22,6 +22,7 @@ use super::blocking::{self, Class, Mark, View};
 use super::call::{Answer, Call, whole};
 use super::error::Failure;
 use super::params;
+use super::patience;
 use json::SessionJson;
 
 /// How often a new id is drawn while the one before is taken.
@@ -45,7 +46,7 @@ pub async fn create(call: Call<'_>, body: Body) -> Answer {
     for _ in 0..DRAWS {
         def.id = SessionId(Builder::from_random_bytes(Dice.random()).into_uuid().as_u128());
         let command = Command::SessionCreate(def.clone());
-        return match call.front.cluster.propose_for(&call.asker, command).await? {
+        return match patience::propose(&call.front.cluster, &call.asker, command).await? {
             Outcome::Refused(Refusal::SessionExists(_)) => continue,
             Outcome::Refused(Refusal::NoNode(_)) => {
                 Err(Failure::internal("Missing node registration"))
@@ -75,8 +76,8 @@ pub async fn destroy(call: Call<'_>) -> Answer {
 pub async fn renew(call: Call<'_>) -> Answer {
     check_write(&call)?;
     let (id, cluster) = (named(&call)?, &call.front.cluster);
-    let state = cluster.read(Consistency::Linearizable).await?;
-    state.permits_session(state.rights(&call.asker.caller)?, id)?;
+    let state = patience::read(cluster).await?;
+    state.permits_session(&call.rights(&state)?, id)?;
     let gone = || {
         let text = format!("Session id '{}' not found", call.name());
         Failure::new(StatusCode::NOT_FOUND, text)
@@ -89,24 +90,24 @@ pub async fn renew(call: Call<'_>) -> Answer {
 }
 
 pub async fn info(call: Call<'_>) -> Answer {
-    let options = call.options()?;
+    let options = call.options().map_err(Failure::with_index)?;
     call.required(MISSING)?;
     let id = id(&call.name()).map_err(|text| Failure::internal(text).with_index())?;
     let view = read(&call, &options).await?;
-    Ok(shown(&call, &view, view.state.session(id).into_iter()))
+    shown(&call, &view, view.state.session(id).into_iter())
 }
 
 pub async fn node(call: Call<'_>) -> Answer {
-    let options = call.options()?;
+    let options = call.options().map_err(Failure::with_index)?;
     let node = Folded::new(&call.required("Missing node name")?);
     let view = read(&call, &options).await?;
-    Ok(shown(&call, &view, view.state.sessions_on(&node)))
+    shown(&call, &view, view.state.sessions_on(&node))
 }
 
 pub async fn list(call: Call<'_>) -> Answer {
-    let options = call.options()?;
+    let options = call.options().map_err(Failure::with_index)?;
     let view = read(&call, &options).await?;
-    Ok(shown(&call, &view, view.state.sessions()))
+    shown(&call, &view, view.state.sessions())
 }
 
 const MISSING: &str = "Missing session";
@@ -130,9 +131,11 @@ fn shown<'a>(
     call: &Call<'_>,
     view: &View,
     sessions: impl Iterator<Item = &'a Arc<SessionRow>>,
-) -> Response<Body> {
+) -> Answer {
+    let seer = call.seer(&view.state)?;
+    let sessions = sessions.filter(|row| seer.session(row));
     let rows: Vec<SessionJson<'_>> = sessions.map(|row| SessionJson::new(row)).collect();
     let mut response = answer::json(&rows, call.pretty());
     answer::add_freshness(response.headers_mut(), &view.freshness);
-    response
+    Ok(response)
 }

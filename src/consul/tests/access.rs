@@ -5,25 +5,24 @@ use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::access::{AccountCommand as C, Area, Kind, Permission};
-use crate::consul::routes::{Methods, ROUTES};
+use crate::access::{AccountCommand as C, Kind, Permission};
 use crate::model::KeyRange;
 use crate::state::{Command, Outcome};
 
 use super::Api;
 
-async fn change(api: &Api, command: C) {
+pub(super) async fn change(api: &Api, command: C) {
     let outcome = api.cluster.propose(Command::Account(command)).await;
     assert_eq!(outcome, Ok(Outcome::Done));
 }
 
-async fn user(api: &Api, name: &str, role: &str) {
+pub(super) async fn user(api: &Api, name: &str, role: &str) {
     let hash = api.cluster.hash_password(Zeroizing::new("pw".to_owned())).await.unwrap();
     change(api, C::UserAdd { name: name.into(), hash: Some(hash) }).await;
     change(api, C::GrantRole { user: name.into(), role: role.into() }).await;
 }
 
-async fn login(api: &Api, name: &str) -> String {
+pub(super) async fn login(api: &Api, name: &str) -> String {
     api.cluster.login(name, Zeroizing::new("pw".to_owned())).await.unwrap()
 }
 
@@ -44,46 +43,6 @@ async fn closed() -> (Api, String, String) {
 }
 
 const DENIED: (u16, &str) = (403, "Permission denied");
-const DENIED_OPERATION: (u16, &str) =
-    (409, r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"Permission denied"}]}"#);
-
-#[tokio::test]
-async fn every_route_is_open_or_closed_as_its_area_says() {
-    let (api, root, bob) = closed().await;
-    for route in ROUTES {
-        let methods: &[&str] = match route.methods {
-            Methods::Get => &["GET"],
-            Methods::Put => &["PUT"],
-            Methods::GetPutDelete => &["GET", "PUT", "DELETE"],
-        };
-        let closed_to = |who: &str| match route.area {
-            Area::Open | Area::Catalog => false,
-            Area::Users => !matches!(who, "bob" | "root"),
-            // Of what is asked for here.
-            Area::Keys | Area::Operator => who != "root",
-        };
-        let path = format!("{}secret", route.path);
-        let path = if route.path.ends_with('/') { path.as_str() } else { route.path };
-        // A transaction is denied operation by operation.
-        let (body, denied) = match route.path {
-            "/v1/txn" => (r#"[{"KV":{"Verb":"set","Key":"secret"}}]"#, DENIED_OPERATION),
-            _ => ("{}", DENIED),
-        };
-        for method in methods {
-            for (who, token) in [("nobody", ""), ("bob", &bob), ("root", &root)] {
-                let headers = [("x-consul-token", token)];
-                let answered = api.send_with(method, path, &headers, body).await;
-                let refused = (answered.status, answered.body.as_str()) == denied;
-                assert_eq!(refused, closed_to(who), "{method} {path} by {who}: {answered:?}");
-            }
-            let headers = [("x-consul-token", "unknown")];
-            let answered = api.send_with(method, path, &headers, body).await;
-            let unknown = (answered.status, answered.body.as_str()) == (403, "ACL not found");
-            assert_eq!(unknown, closed_to("unknown"), "{method} {path}: {answered:?}");
-        }
-    }
-}
-
 #[tokio::test]
 async fn keys_are_read_and_written_with_a_users_token_wherever_it_is_shown() {
     let (api, _, bob) = closed().await;

@@ -220,7 +220,7 @@ async fn an_agent_says_who_it_is() {
     let own = api.get("/v1/agent/self").await.json();
     assert_eq!(own["Config"]["Datacenter"], "dc1");
     assert_eq!(own["Config"]["NodeName"], "n1");
-    assert_eq!(own["DebugConfig"]["SessionTTLMin"], "0s");
+    assert_eq!(own["DebugConfig"]["SessionTTLMin"], "10s");
     assert_eq!(own["Member"]["Status"], 1);
     let members = api.get("/v1/agent/members").await.json();
     assert_eq!(

@@ -1,13 +1,21 @@
 //! The Consul API against a cluster of one, request by request.
 
 mod access;
+mod acl;
 mod agent;
 mod blocking;
 mod catalog;
+mod control;
+mod events;
 mod kv;
+mod operator;
 mod paths;
+mod queries;
 mod sessions;
+mod snapshots;
+mod streams;
 mod txn;
+mod walk;
 
 use std::time::Duration;
 
@@ -18,45 +26,48 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use crate::cluster::Cluster;
-use crate::lifecycle::{Gate, Life, Shutdown};
+use crate::lifecycle::{Gate, Life, Orders, Shutdown};
 use crate::model::NodeName;
 use crate::net::http::Requests;
 use crate::presence;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Logs, Metrics};
+
+use super::Handles;
 
 /// An agent's API with the handles behind it.
 #[derive(Clone)]
-struct Api {
-    router: Router,
-    cluster: Cluster,
+pub struct Api {
+    pub router: Router,
+    pub cluster: Cluster,
     life: Life,
     shutdown: Shutdown,
+    pub metrics: Metrics,
 }
 
 #[derive(Debug)]
-struct Answered {
-    status: u16,
-    headers: HeaderMap,
-    body: String,
+pub struct Answered {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
 }
 
 impl Answered {
-    fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("(none)")
     }
 
-    fn index(&self) -> u64 {
+    pub fn index(&self) -> u64 {
         self.header("x-consul-index").parse().expect("an index")
     }
 
-    fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).expect("JSON")
     }
 }
 
 impl Api {
     /// An agent that promises nothing, so that the catalog holds only what a test puts there.
-    fn new() -> Api {
+    pub fn new() -> Api {
         let life = Life::default();
         life.shutdown.begin();
         Api::over(Cluster::solo(NodeName::new("n1").expect("a node name")), life)
@@ -70,6 +81,17 @@ impl Api {
     }
 
     fn over(cluster: Cluster, life: Life) -> Api {
+        Api::configured(super::Config::default(), cluster, life)
+    }
+
+    /// The same agent, with nothing answered under these paths.
+    fn block(&mut self, paths: &[&str]) {
+        let blocked = paths.iter().map(|path| (*path).to_owned()).collect();
+        let config = super::Config { blocked, ..super::Config::default() };
+        *self = Api::configured(config, self.cluster.clone(), self.life.clone());
+    }
+
+    fn configured(config: super::Config, cluster: Cluster, life: Life) -> Api {
         let metrics = Metrics::default();
         let presence = presence::start(
             presence::Config {
@@ -79,6 +101,7 @@ impl Api {
                 presence_ttl: Duration::from_secs(10),
                 services: Vec::new(),
                 peer_port: 8300,
+                exec_checks: true,
             },
             cluster.clone(),
             life.clone(),
@@ -86,17 +109,28 @@ impl Api {
         );
         let presence = presence.expect("a presence");
         let requests = Requests::new(&metrics);
-        let config = super::Config::default();
         let shutdown = Shutdown::default();
-        let router = super::router(config, cluster.clone(), presence, requests, shutdown.clone());
-        Api { router, cluster, life, shutdown }
+        let router = super::router(
+            config,
+            Handles {
+                cluster: cluster.clone(),
+                presence,
+                requests,
+                metrics: metrics.clone(),
+                logs: Logs::of_this_process(),
+                // There is no agent around the API that could be told anything.
+                orders: Orders::new().0,
+                shutdown: shutdown.clone(),
+            },
+        );
+        Api { router, cluster, life, shutdown, metrics }
     }
 
-    async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answered {
+    pub async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answered {
         self.send_with(method, path, &[], body).await
     }
 
-    async fn send_with(
+    pub async fn send_with(
         &self,
         method: &str,
         path: &str,
@@ -116,15 +150,15 @@ impl Api {
         Answered { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
-    async fn get(&self, path: &str) -> Answered {
+    pub async fn get(&self, path: &str) -> Answered {
         self.send("GET", path, "").await
     }
 
-    async fn put(&self, path: &str, body: impl Into<Body>) -> Answered {
+    pub async fn put(&self, path: &str, body: impl Into<Body>) -> Answered {
         self.send("PUT", path, body).await
     }
 
-    async fn delete(&self, path: &str) -> Answered {
+    pub async fn delete(&self, path: &str) -> Answered {
         self.send("DELETE", path, "").await
     }
 }

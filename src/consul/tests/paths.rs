@@ -65,7 +65,7 @@ async fn shared_parameters_are_checked() {
                 ("GET", &with("max_stale=10s&consistent"), "", 400, stale),
                 ("GET", &with("cached&consistent=1"), "", 400, cached),
                 ("GET", &with("max_stale=10"), "", 400, "Invalid max_stale value \"10\""),
-                ("GET", &with("wait=5"), "", 400, "Invalid wait time"),
+                ("GET", &with("wait=5y"), "", 400, "Invalid wait time"),
                 ("GET", &with("wait=x"), "", 400, "Invalid wait time"),
                 ("GET", &with("index=-1"), "", 400, "Invalid index"),
                 ("GET", &with("index=x"), "", 400, "Invalid index"),
@@ -76,7 +76,17 @@ async fn shared_parameters_are_checked() {
         )
         .await;
     }
-    for params in ["stale", "consistent=1", "stale=false", "dc=dc1", "ns=", "peer=x", "leader"] {
+    for params in [
+        "stale",
+        "consistent=1",
+        "stale=false",
+        "dc=dc1",
+        "ns=",
+        "peer=x",
+        "leader",
+        "wait=5",
+        "wait=0.5",
+    ] {
         let answered = api.get(&format!("/v1/catalog/nodes?{params}")).await;
         assert_eq!(answered.status, 200, "{params}");
     }

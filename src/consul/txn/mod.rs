@@ -8,8 +8,6 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::access::Denied;
-use crate::cluster::Consistency;
-use crate::net::http::BodyError;
 use crate::state::{Command, OpFailure, Outcome, SequenceOp, Shown, State};
 
 use super::answer::{self, Freshness};
@@ -17,6 +15,7 @@ use super::blocking::{self, Class, Mark};
 use super::call::{Answer, Call, whole};
 use super::error::Failure;
 use super::params::Options;
+use super::patience;
 use super::rows::{CheckJson, KeyJson, NodeJson, ServiceJson};
 use body::Wanted;
 
@@ -24,7 +23,8 @@ pub async fn answer(call: Call<'_>, body: Body) -> Answer {
     let options = call.options()?;
     let config = &call.front.config;
     let limit = config.txn_body_limit.max(config.kv_value_limit);
-    let body = whole(body, limit).await.map_err(too_large)?;
+    let body =
+        whole(body, limit).await.map_err(|error| Failure::of_body(error, "txn_max_req_len"))?;
     let wanted = body::decode(&body, config.txn_ops, config.kv_value_limit)?;
     if wanted.iter().all(Wanted::is_read) {
         return read(&call, options, &wanted).await;
@@ -32,7 +32,7 @@ pub async fn answer(call: Call<'_>, body: Body) -> Answer {
     let ops: Option<Vec<SequenceOp>> = wanted.iter().map(|wanted| wanted.op.clone().ok()).collect();
     let Some(ops) = ops else {
         // It fails in any case; what else does is told with it.
-        let state = call.front.cluster.read(Consistency::Linearizable).await?;
+        let state = patience::read(&call.front.cluster).await?;
         let done = rehearsed(&call, &state, &wanted)?;
         return Ok(respond(&call, &state, done, None));
     };
@@ -172,17 +172,4 @@ fn row_of<'a>(call: &'a Call<'_>, state: &'a State, shown: &'a Shown) -> Option<
         Shown::Instance(row) => Row::Service(ServiceJson(row)),
         Shown::Check(row) => Row::Check(CheckJson::of(state, row)),
     })
-}
-
-fn too_large(error: BodyError) -> Failure {
-    match error {
-        BodyError::TooLarge { len, max } => Failure::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!(
-                "Request body({len} bytes) too large, max size: {max} bytes. \
-                 See https://www.consul.io/docs/agent/options.html#txn_max_req_len."
-            ),
-        ),
-        other => other.into(),
-    }
 }

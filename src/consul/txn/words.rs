@@ -1,12 +1,14 @@
 //! What Consul says of an operation that cannot be done.
 
+use crate::access::Denied;
 use crate::state::{KeyOp, OpError, Refusal, RowOp, SequenceOp};
 
 use super::body::Wanted;
 
 pub fn of(wanted: &Wanted, why: &OpError) -> String {
     match why {
-        OpError::Denied => "Permission denied".to_owned(),
+        OpError::Denied(Denied::Lacks(lack)) => format!("Permission denied: {lack}"),
+        OpError::Denied(_) => "Permission denied".to_owned(),
         OpError::NoSession(id) => format!("invalid session \"{id}\""),
         OpError::Refused(Refusal::NoNode(_)) => "Missing node registration".to_owned(),
         OpError::Refused(Refusal::NoInstanceForCheck { .. }) => {

@@ -25,7 +25,7 @@ const OPT: &str = "0000290200000000000000";
 fn rcode(verdict: Verdict) -> Option<Rcode> {
     match verdict {
         Verdict::Answered { rcode, .. } => Some(rcode),
-        Verdict::Forward { .. } => None,
+        Verdict::Forward { .. } | Verdict::Outside { .. } => None,
         Verdict::Silent => None,
     }
 }
@@ -113,6 +113,18 @@ async fn every_answer_to_an_opt_has_one() {
     let asked = packet("0100", "0001000000000001", &format!("{FOO}00010001{subnet}"));
     let (_, out) = bed.raw(&asked, UDP);
     assert!(out.ends_with(&hex(subnet)), "{out:02x?}");
+    // Of a prepared query it is all for that subnet, whether there is one or not.
+    for name in [
+        "\x04nope\x05query\x06consul",
+        "\x04nope\x05query\x03dc1\x06consul",
+        "\x04nope\x05query\x03dc1\x02dc\x06consul",
+    ] {
+        let name: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let rest = format!("{name}0000010001{subnet}");
+        let (_, out) = bed.raw(&packet("0100", "0001000000000001", &rest), UDP);
+        let narrow = subnet.replace("00011800", "00011818");
+        assert!(out.ends_with(&hex(&narrow)), "{out:02x?}");
+    }
 }
 
 proptest! {

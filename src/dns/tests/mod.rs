@@ -1,8 +1,13 @@
 //! The bed that answers are tested on: a small catalog, and hickory as the reader of answers.
 
+mod aliases;
+mod forms;
+mod guarded;
 mod limits;
 mod malformed;
 mod names;
+mod others;
+mod parsing;
 mod serving;
 
 use std::collections::BTreeMap;
@@ -16,9 +21,9 @@ use rand::rngs::SmallRng;
 
 use crate::cluster::Cluster;
 use crate::model::{CheckDef, CheckKind, Folded, Health, NodeName, ServiceDef, Source, Weights};
-use crate::state::{CatalogOp, Command, NodeDef, Outcome};
+use crate::state::{CatalogOp, Command, NodeDef, Outcome, QueryDef};
 
-use super::{Answerer, Channel, Config, Verdict};
+use super::{Answerer, Channel, Config, Knowledge, Verdict};
 
 const UDP: Channel = Channel::Udp { most: 65_467 };
 
@@ -85,10 +90,16 @@ impl Bed {
         self.ops(vec![CatalogOp::PutCheck { node, def, status, output, source }]).await;
     }
 
+    async fn query(&self, def: QueryDef) {
+        let put = Command::QueryPut { def, new: true };
+        self.cluster.propose(put).await.unwrap();
+    }
+
     fn raw(&mut self, packet: &[u8], channel: Channel) -> (Verdict, Vec<u8>) {
         let state = self.cluster.snapshot();
         let mut out = vec![1, 2, 3];
-        let verdict = self.answerer.answer(packet, Some(&state), channel, &mut self.rng, &mut out);
+        let knowledge = Knowledge::Current(&state);
+        let verdict = self.answerer.answer(packet, knowledge, channel, &mut self.rng, &mut out);
         (verdict, out)
     }
 

@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use hickory_proto::rr::RecordType::{A, AAAA, ANY, CNAME, MX, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::opt::EdnsCode;
 
 use super::*;
+use crate::model::QueryId;
+use crate::state::{QueryTarget, QueryTemplate};
 
 async fn bed() -> Bed {
     Bed::new(&Config::default()).await
@@ -189,6 +192,8 @@ async fn host_names_are_aliases_only_where_nothing_has_an_address() {
     assert_eq!(mixed.answers(), ["alias-a.service.consul. 0 IN A 10.1.1.1"]);
     bed.ask("alias-a.service.consul.", AAAA).assert_no_data();
     bed.ask("alias-a.service.consul.", CNAME).assert_no_data();
+    let alias = bed.ask("alias-b.service.consul.", CNAME);
+    assert_eq!(alias.answers(), ["alias-b.service.consul. 0 IN CNAME foo.node.consul."]);
 }
 
 #[tokio::test]
@@ -265,6 +270,28 @@ async fn what_is_kept_follows_every_change() {
     // An unrelated change leaves it as it is.
     bed.node("other", "10.1.0.1").await;
     assert_eq!(bed.ask("web.service.consul.", SRV).answers().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_query_follows_the_query() {
+    let mut bed = bed().await;
+    let def = |seconds| QueryDef {
+        id: QueryId(1),
+        name: "q".to_owned(),
+        session: None,
+        token: String::new(),
+        template: QueryTemplate::default(),
+        target: QueryTarget { service: "web".to_owned(), ..Default::default() },
+        ttl: Some(Duration::from_secs(seconds)),
+        ttl_text: String::new(),
+    };
+    let ttl = |bed: &mut Bed| bed.ask("q.query.consul.", A).message.answers[0].ttl;
+    bed.query(def(5)).await;
+    assert_eq!(ttl(&mut bed), 5);
+    bed.cluster.propose(Command::QueryPut { def: def(7), new: false }).await.unwrap();
+    assert_eq!(ttl(&mut bed), 7);
+    bed.cluster.propose(Command::QueryDelete(QueryId(1))).await.unwrap();
+    bed.ask("q.query.consul.", A).assert_absent();
 }
 
 #[tokio::test]
@@ -347,6 +374,37 @@ async fn the_order_is_random_and_follows_the_weights() {
 }
 
 #[tokio::test]
+async fn instances_at_one_address_weigh_together() {
+    let mut bed = bed().await;
+    for id in ["web-2", "web-3"] {
+        bed.instance("foo", service(id, "web", 9)).await;
+    }
+    let mut first = 0;
+    for _ in 0..1000 {
+        let reply = bed.ask("web.service.consul.", A);
+        first += usize::from(reply.message.answers[0].to_string().ends_with("10.0.0.1"));
+    }
+    assert!((690..810).contains(&first), "{first} of 1000, 750 expected");
+}
+
+#[tokio::test]
+async fn a_target_has_its_address_whoever_else_is_on_its_node() {
+    let mut bed = bed().await;
+    let mut def = node("foo", "10.0.0.1");
+    def.meta.insert("k".to_owned(), "v".to_owned());
+    bed.ops(vec![CatalogOp::PutNode(def)]).await;
+    let def = ServiceDef { address: "10.9.9.9".into(), ..service("web-2", "web", 9) };
+    bed.instance("foo", def).await;
+    // The order is another each time, and each of them asks for the node's texts.
+    for _ in 0..20 {
+        let additionals = bed.ask("web.service.consul.", SRV).additionals();
+        assert_eq!(additionals.len(), 4, "{additionals:?}");
+        let address = "foo.node.dc1.consul. 0 IN A 10.0.0.1".to_owned();
+        assert!(additionals.contains(&address), "{additionals:?}");
+    }
+}
+
+#[tokio::test]
 async fn equal_records_are_given_once() {
     let mut bed = bed().await;
     bed.instance("foo", service("web-2", "web", 8080)).await;
@@ -358,17 +416,34 @@ async fn equal_records_are_given_once() {
 }
 
 #[tokio::test]
-async fn before_the_first_sync_nothing_is_said_to_be_absent() {
+async fn what_is_not_known_is_never_said_to_be_absent() {
     let mut bed = bed().await;
-    let packet = query("web.service.consul.", A, None);
-    let mut out = Vec::new();
-    let verdict = bed.answerer.answer(&packet, None, UDP, &mut bed.rng, &mut out);
-    let rcode = crate::dns::Rcode::ServFail;
-    assert_eq!(verdict, Verdict::Answered { qtype: 1, rcode });
-    assert_eq!(
-        format!("{:?}", Message::from_vec(&out).unwrap().metadata.response_code),
-        "ServFail"
-    );
+    let state = bed.cluster.snapshot();
+    let extended = |message: &Message| {
+        let edns = message.edns.as_ref().unwrap();
+        let option = edns.option(EdnsCode::Unknown(15));
+        option.map(|option| Vec::<u8>::try_from(option).unwrap())
+    };
+    for (knowledge, rcode, code) in [
+        (Knowledge::Nothing, "ServFail", Some(14)),
+        (Knowledge::Expired, "ServFail", Some(22)),
+        (Knowledge::Stale(&state), "NoError", Some(3)),
+        (Knowledge::Current(&state), "NoError", None),
+    ] {
+        for name in ["web.service.consul.", "1.0.0.10.in-addr.arpa."] {
+            let packet = query(name, ANY, Some(1232));
+            let mut out = Vec::new();
+            bed.answerer.answer(&packet, knowledge, UDP, &mut bed.rng, &mut out);
+            let message = Message::from_vec(&out).unwrap();
+            assert_eq!(format!("{:?}", message.metadata.response_code), rcode);
+            assert_eq!(extended(&message), code.map(|code| vec![0, code]), "{name}");
+        }
+        // Without EDNS there is no place for it.
+        let packet = query("web.service.consul.", A, None);
+        let mut out = Vec::new();
+        bed.answerer.answer(&packet, knowledge, UDP, &mut bed.rng, &mut out);
+        assert!(Message::from_vec(&out).unwrap().edns.is_none());
+    }
 }
 
 #[tokio::test]

@@ -8,21 +8,20 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::*;
-use crate::dns::forward::Forwarder;
-use crate::dns::{self, Error, Forward, Handle};
+use crate::dns::{self, Error, Handle};
 use crate::lifecycle::Life;
 use crate::telemetry::Metrics;
 
 const SOON: Duration = Duration::from_secs(5);
 
-async fn started(bed: &Bed, config: Config) -> (Handle, Life, Metrics) {
+pub(super) async fn started(bed: &Bed, config: Config) -> (Handle, Life, Metrics) {
     let (life, metrics) = (Life::default(), Metrics::default());
     let config = Config { listen: vec![([127, 0, 0, 1], 0).into()], ..config };
     let handle = dns::start(config, bed.cluster.clone(), life.clone(), &metrics).await.unwrap();
     (handle, life, metrics)
 }
 
-async fn over_udp(to: SocketAddr, packet: &[u8]) -> Message {
+pub(super) async fn over_udp(to: SocketAddr, packet: &[u8]) -> Message {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.send_to(packet, to).await.unwrap();
     let mut buffer = [0; 4096];
@@ -30,11 +29,11 @@ async fn over_udp(to: SocketAddr, packet: &[u8]) -> Message {
     Message::from_vec(&buffer[..len]).unwrap()
 }
 
-fn framed(packet: &[u8]) -> Vec<u8> {
+pub(super) fn framed(packet: &[u8]) -> Vec<u8> {
     [u16::try_from(packet.len()).unwrap().to_be_bytes().as_slice(), packet].concat()
 }
 
-async fn read(stream: &mut TcpStream) -> Message {
+pub(super) async fn read(stream: &mut TcpStream) -> Message {
     let read = async {
         let mut packet = vec![0; usize::from(stream.read_u16().await.unwrap())];
         stream.read_exact(&mut packet).await.unwrap();
@@ -109,6 +108,24 @@ async fn a_silent_connection_is_ended() {
 }
 
 #[tokio::test]
+async fn a_query_that_is_too_long_ends_its_connection() {
+    let bed = Bed::new(&Config::default()).await;
+    let (handle, life, _) = started(&bed, Config::default()).await;
+    let packet = query("web.service.consul.", A, None);
+    for (len, answers) in [(4096, 1), (4097, 0)] {
+        let mut stream = TcpStream::connect(handle.addrs[0]).await.unwrap();
+        let padded = [packet.as_slice(), &vec![0; len - packet.len()]].concat();
+        stream.write_all(&framed(&padded)).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        // What was not read ends a connection with an error.
+        let _ = timeout(SOON, stream.read_to_end(&mut rest)).await.unwrap();
+        assert_eq!(rest.len().min(1), answers, "{len} bytes");
+    }
+    life.shutdown.begin();
+}
+
+#[tokio::test]
 async fn a_taken_port_and_an_open_address_are_errors_that_name_the_setting() {
     let bed = Bed::new(&Config::default()).await;
     let (handle, life, _) = started(&bed, Config::default()).await;
@@ -124,54 +141,49 @@ async fn a_taken_port_and_an_open_address_are_errors_that_name_the_setting() {
     life.shutdown.begin();
 }
 
-/// A server that answers every query with its own question and rcode 3, and drops the first.
-async fn upstream() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let addr = socket.local_addr().unwrap();
-    tokio::spawn(async move {
-        let mut buffer = [0; 1500];
-        while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
-            buffer[2] |= 0x80;
-            buffer[3] = 3;
-            // A forged answer comes first: another number.
-            let mut forged = buffer[..len].to_vec();
-            forged[0] ^= 0xff;
-            let _ = socket.send_to(&forged, from).await;
-            let _ = socket.send_to(&buffer[..len], from).await;
-        }
-    });
-    addr
-}
-
 #[tokio::test]
-async fn names_of_others_are_asked_elsewhere() {
+async fn an_answer_comes_from_the_address_that_was_asked() {
     let bed = Bed::new(&Config::default()).await;
-    // The first server is deaf: nobody listens there.
-    let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let servers = vec![deaf.local_addr().unwrap(), upstream().await];
-    let forward = Forward::Servers(servers);
-    let (handle, life, metrics) = started(&bed, Config { forward, ..Config::default() }).await;
-    let asked = query("example.com.", A, None);
-    let message = over_udp(handle.addrs[0], &asked).await;
-    assert_eq!(message.metadata.id, 0x1234);
-    assert_eq!(format!("{:?}", message.metadata.response_code), "NXDomain");
-    assert!(metrics.encode().contains("remora_dns_forwarded_total 1"));
-
-    // Over TCP neither can be reached.
-    let mut stream = TcpStream::connect(handle.addrs[0]).await.unwrap();
-    stream.write_all(&framed(&asked)).await.unwrap();
-    let message = read(&mut stream).await;
-    assert_eq!(format!("{:?}", message.metadata.response_code), "ServFail");
+    let (life, metrics) = (Life::default(), Metrics::default());
+    let listen = vec![([0, 0, 0, 0], 0).into(), ([0_u16; 8], 0).into()];
+    let config = Config { listen, insecure: true, ..Config::default() };
+    let handle = dns::start(config, bed.cluster.clone(), life.clone(), &metrics).await.unwrap();
+    let [v4, v6] = [handle.addrs[0].port(), handle.addrs[1].port()];
+    // A connected socket takes answers from nowhere else.
+    for (from, to) in [
+        ("127.0.0.1:0", SocketAddr::from(([127, 0, 0, 77], v4))),
+        ("127.0.0.5:0", SocketAddr::from(([127, 0, 0, 1], v4))),
+        ("[::1]:0", SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], v6))),
+    ] {
+        let socket = UdpSocket::bind(from).await.unwrap();
+        socket.connect(to).await.unwrap();
+        socket.send(&query("web.service.consul.", A, None)).await.unwrap();
+        let mut buffer = [0; 512];
+        let len = timeout(SOON, socket.recv(&mut buffer)).await.unwrap().unwrap();
+        assert_eq!(Message::from_vec(&buffer[..len]).unwrap().answers.len(), 2);
+    }
     life.shutdown.begin();
 }
 
 #[tokio::test]
-async fn we_never_ask_ourselves() {
-    let mut bed = Bed::new(&Config::default()).await;
-    let own: SocketAddr = ([127, 0, 0, 1], 53).into();
-    let forwarder = Forwarder::new(&Forward::Servers(vec![own]), &[([0, 0, 0, 0], 53).into()]);
-    assert!(forwarder.is_empty());
-    let asked = query("example.com.", A, None);
-    let (_, refusal) = bed.raw(&asked, UDP);
-    assert_eq!(forwarder.over_udp(&asked, refusal.clone()).await, refusal);
+async fn a_burst_is_answered_whole() {
+    let bed = Bed::new(&Config::default()).await;
+    let (handle, life, _) = started(&bed, Config::default()).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(handle.addrs[0]).await.unwrap();
+    let mut ids = std::collections::BTreeSet::new();
+    for id in 0..200_u8 {
+        let mut packet = query("web.service.consul.", A, None);
+        packet[1] = id;
+        socket.send(&packet).await.unwrap();
+    }
+    let mut buffer = [0; 512];
+    for _ in 0..200 {
+        let len = timeout(SOON, socket.recv(&mut buffer)).await.unwrap().unwrap();
+        let message = Message::from_vec(&buffer[..len]).unwrap();
+        assert_eq!(message.answers.len(), 2);
+        ids.insert(message.metadata.id);
+    }
+    assert_eq!(ids.len(), 200);
+    life.shutdown.begin();
 }

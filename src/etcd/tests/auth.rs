@@ -54,31 +54,39 @@ async fn ask(api: &Switch, token: &str, path: &str, body: &Value) -> Answer {
 }
 
 /// The status and the first line.
-async fn first(api: &Switch, token: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(super) async fn first(api: &Switch, token: &str, path: &str, body: &Value) -> (u16, Value) {
     let mut answer = ask(api, token, path, body).await;
     (answer.status, answer.line().await)
 }
 
-async fn done(api: &Switch, token: &str, path: &str, body: Value) -> Value {
+pub(super) async fn done(api: &Switch, token: &str, path: &str, body: Value) -> Value {
     let (status, answer) = first(api, token, path, &body).await;
     assert_eq!(status, 200, "{path} {body}: {answer}");
     answer
 }
 
-async fn login(api: &Switch, name: &str, password: &str) -> String {
+pub(super) async fn login(api: &Switch, name: &str, password: &str) -> String {
     let asked = json!({"name": name, "password": password});
     let answer = done(api, "", "auth/authenticate", asked).await;
     answer["token"].as_str().unwrap().to_owned()
 }
 
-const NOBODY: &str = "user name is empty";
-const WORTHLESS: &str = "invalid auth token";
-const DENIED: &str = "permission denied";
+pub(super) const NOBODY: &str = "user name is empty";
+pub(super) const WORTHLESS: &str = "invalid auth token";
+pub(super) const DENIED: &str = "permission denied";
 
 /// Root, and bob, who may do everything below `app/`. Leases 1 to 3 are bob's; on 9 and 10 are
 /// keys that he may not see.
 async fn house() -> (Switch, String, String) {
     let api = api();
+    furnish(&api).await;
+    done(&api, "", "auth/enable", json!({})).await;
+    let (root, bob) = (login(&api, "root", "rpw").await, login(&api, "bob", "bpw").await);
+    (api, root, bob)
+}
+
+/// The same before anybody is asked who it is.
+pub(super) async fn furnish(api: &Switch) {
     let app = json!({"permType": "READWRITE", "key": b64("app/"), "range_end": b64("app0")});
     let steps = [
         ("auth/user/add", json!({"name": "root", "password": "rpw"})),
@@ -96,20 +104,17 @@ async fn house() -> (Switch, String, String) {
         ("kv/put", json!({"key": b64("locked/9"), "lease": 9})),
         ("kv/put", json!({"key": b64("locked/10"), "lease": 10})),
         ("kv/put", json!({"key": b64("app/held"), "lease": 3})),
-        ("auth/enable", json!({})),
     ];
     for (path, body) in steps {
-        done(&api, "", path, body).await;
+        done(api, "", path, body).await;
     }
-    let (root, bob) = (login(&api, "root", "rpw").await, login(&api, "bob", "bpw").await);
-    (api, root, bob)
 }
 
 /// What a call is asked for: what bob may, and what he may not.
 #[derive(Default)]
-struct Row {
-    may: Option<Value>,
-    may_not: Option<Value>,
+pub(super) struct Row {
+    pub may: Option<Value>,
+    pub may_not: Option<Value>,
 }
 
 fn may(body: Value) -> Row {
@@ -128,7 +133,7 @@ fn key(key: &str) -> Value {
     json!({"key": b64(key)})
 }
 
-fn row(call: Call) -> Row {
+pub(super) fn row(call: Call) -> Row {
     let leader = |name: &str| {
         json!({"leader": {"name": b64(name), "key": b64(&format!("{name}/1")), "rev": 1,
             "lease": 1}, "value": b64("v")})
@@ -184,7 +189,7 @@ fn row(call: Call) -> Row {
 }
 
 /// The words of whoever says no, if any did.
-fn refusal(answer: &Value) -> Option<&'static str> {
+pub(super) fn refusal(answer: &Value) -> Option<&'static str> {
     let text = answer.to_string();
     [NOBODY, WORTHLESS, DENIED].into_iter().find(|words| text.contains(words))
 }
@@ -410,7 +415,7 @@ fn service(call: Call) -> &'static str {
 }
 
 /// The code of a call over gRPC with an empty message; 0: it was let in.
-async fn code(api: &Switch, call: Call, token: &str, name: Option<&str>) -> String {
+pub(super) async fn code(api: &Switch, call: Call, token: &str, name: Option<&str>) -> String {
     let method = match call {
         Call::HashKv => "HashKV".to_owned(),
         call => format!("{call:?}"),

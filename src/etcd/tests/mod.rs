@@ -2,6 +2,7 @@
 
 mod auth;
 mod maintenance;
+mod tokens;
 mod turns;
 
 use axum::body::Body;
@@ -18,7 +19,10 @@ use crate::net::http::Requests;
 use crate::telemetry::Metrics;
 
 fn api() -> Switch {
-    let cluster = Cluster::solo(NodeName::new("n1").expect("a node name"));
+    api_of(Cluster::solo(NodeName::new("n1").expect("a node name")))
+}
+
+fn api_of(cluster: Cluster) -> Switch {
     let requests = Requests::new(&Metrics::default());
     let (counts, life) = (super::Counts::default(), Life::default());
     let (router, rpc) = super::fronts(super::Config::default(), cluster, requests, counts, life);

@@ -33,7 +33,7 @@ pub(super) struct Watcher {
 }
 
 /// Why a watch cannot begin; etcd's own words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
     EmptyRange,
     DuplicateId,
@@ -54,7 +54,7 @@ impl Refused {
             Refused::Denied(Denied::Token) => {
                 "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
             }
-            Refused::Denied(Denied::Permission) => {
+            Refused::Denied(Denied::Permission | Denied::Lacks(_)) => {
                 "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
             }
             Refused::BeforeEverything => "etcdserver: mvcc: required revision has been compacted",

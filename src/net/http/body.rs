@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::stream::{self, Stream};
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::time::timeout;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -30,10 +32,27 @@ where
     if announced > max as u64 {
         return Err(BodyError::TooLarge { len: announced, max });
     }
-    match tokio::time::timeout(within, gather(body, max)).await {
+    match timeout(within, gather(body, max)).await {
         Ok(gathered) => gathered,
         Err(_) => Err(BodyError::Slow(within)),
     }
+}
+
+/// The body as it comes in. Each of its pieces may take that long.
+pub fn pieces<B>(body: B, patience: Duration) -> impl Stream<Item = Result<Bytes, BodyError>>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    stream::unfold(Some(body), move |body| async move {
+        let mut body = body?;
+        match timeout(patience, body.frame()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(frame))) => Some((Ok(frame.into_data().unwrap_or_default()), Some(body))),
+            Ok(Some(Err(error))) => Some((Err(BodyError::Broken(error.to_string())), None)),
+            Err(_) => Some((Err(BodyError::Slow(patience)), None)),
+        }
+    })
 }
 
 async fn gather<B>(mut body: B, max: usize) -> Result<Bytes, BodyError>
@@ -66,6 +85,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::StreamExt as _;
     use http_body::Frame;
     use http_body_util::{Full, StreamBody};
 
@@ -73,7 +93,7 @@ mod tests {
 
     fn chunks(parts: &'static [&'static str]) -> impl Body<Data = Bytes, Error = String> + Unpin {
         let parts = parts.iter().map(|part| Ok(Frame::data(Bytes::from_static(part.as_bytes()))));
-        StreamBody::new(futures::stream::iter(parts))
+        StreamBody::new(stream::iter(parts))
     }
 
     #[tokio::test]
@@ -88,8 +108,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stalls_is_given_up() {
-        let stalled = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, String>>());
+        let stalled = StreamBody::new(stream::pending::<Result<Frame<Bytes>, String>>());
         let outcome = collect(stalled, 10, LONG).await;
         assert!(matches!(outcome, Err(BodyError::Slow(LONG))), "{outcome:?}");
+        let first = stream::iter([Ok(Frame::data(Bytes::from_static(b"a")))]);
+        let then = stream::pending::<Result<Frame<Bytes>, String>>();
+        let came: Vec<_> = pieces(StreamBody::new(first.chain(then)), LONG).collect().await;
+        assert!(matches!(&came[..], [Ok(_), Err(BodyError::Slow(LONG))]), "{came:?}");
     }
 }

@@ -17,7 +17,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-pub use body::{BodyError, collect};
+pub use body::{BodyError, collect, pieces};
 pub use door::{Door, UnixDoor};
 pub use hosts::{HostRules, Verdict};
 pub use names::ClientName;

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -115,7 +116,8 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match house.life.shutdown.or(visitor.greet()).await {
+    // On the heap by itself, so that its room is given back before the connection's long life.
+    match house.life.shutdown.or(visitor.greet().boxed()).await {
         Some(Ok((stream, name))) => converse(stream, name, service, house).await,
         Some(Err(error)) => tracing::debug!(%error, "an HTTP client was not let in"),
         None => {}

@@ -28,6 +28,7 @@ pub(super) fn config(services: Vec<(ServiceDef, Vec<CheckDef>)>) -> Config {
         presence_ttl: Duration::from_secs(10),
         services,
         peer_port: 8300,
+        exec_checks: false,
     }
 }
 

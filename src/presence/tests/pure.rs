@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::{CheckDef, CheckKind, Health, NodeId, Role, Source, limits};
+use crate::model::{CheckDef, CheckKind, Health, NodeId, Role, Source, Target, limits};
 use crate::presence::clockwork::{Clockwork, Due, OUTPUT_REST};
 use crate::presence::naming::name_checks;
 use crate::presence::promise::{Check, Promise, SERVERS, node_uuid};
@@ -52,7 +52,8 @@ fn what_is_wrong_is_named() {
 
     let tcp = |interval, timeout| {
         let address = "127.0.0.1:1".to_owned();
-        CheckDef::new("c", "c", CheckKind::Tcp { address, interval, timeout })
+        let target = Target::Tcp { address, tls: None };
+        CheckDef::new("c", "c", CheckKind::probe(target, interval, timeout))
     };
     let second = Duration::from_secs(1);
     assert_eq!(validate::check(&tcp(second, second)), Ok(()));
@@ -127,7 +128,7 @@ fn an_output_rests_after_it_was_shown_and_the_newest_is_shown_next() {
     assert!(take(&mut check, &mut clock, "1"));
     assert!(!take(&mut check, &mut clock, "2"));
     assert!(!take(&mut check, &mut clock, "3"));
-    assert_eq!((check.output.as_str(), clock.newest(&check)), ("1", "3"));
+    assert_eq!((check.output.as_str(), &*clock.newest(&check)), ("1", "3"));
     let due = clock.take_due(start + OUTPUT_REST);
     assert_eq!(due.rested, [(check.def.id.clone(), "3".to_owned())]);
     // A turn is never held back, and takes what rests with it.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use crate::model::{CheckDef, CheckKind, Health};
-use crate::presence::PresenceError;
+use crate::cluster::Cluster;
+use crate::lifecycle::Life;
+use crate::model::{CheckDef, CheckKind, Health, NodeName};
+use crate::presence::{PresenceError, start};
+use crate::telemetry::Metrics;
 
-use super::house::{House, service, ttl};
+use super::house::{self, House, service, ttl};
 
 #[tokio::test(start_paused = true)]
 async fn the_agent_is_there_with_its_node_and_its_configured_services() {
@@ -15,6 +18,20 @@ async fn the_agent_is_there_with_its_node_and_its_configured_services() {
     assert_eq!(house.status("serfHealth"), Some(Health::Passing));
     assert_eq!(state.instances("consul").next().unwrap().instance.def.port, 8300);
     assert_eq!(house.healthy(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_is_to_stop_promises_nothing() {
+    // It would not do so each time.
+    for _ in 0..64 {
+        let cluster = Cluster::solo(NodeName::new(house::NODE).unwrap());
+        let life = Life::default();
+        life.shutdown.begin();
+        let config = house::config(vec![(service("w1"), vec![])]);
+        let _presence = start(config, cluster.clone(), life.clone(), &Metrics::default()).unwrap();
+        assert!(life.tasks.join(Duration::from_secs(5)).await);
+        assert_eq!(cluster.snapshot().nodes().count(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,6 +50,7 @@ fn founded() -> State {
             settings,
             founder,
             trust: Default::default(),
+            acl: None,
         }),
     );
     state
@@ -91,7 +92,7 @@ fn configured() -> impl Strategy<Value = Promise> {
     let services = prop::collection::btree_map(0..6_u8, any::<bool>(), 0..4);
     let checks = prop::collection::btree_map(0..6_u8, any::<prop::sample::Index>(), 0..4);
     (services, checks).prop_map(|(services, checks)| {
-        let mut promise = Promise::new(node_def("10.0.0.1"), 8300);
+        let mut promise = Promise::new(node_def("10.0.0.1"), 8300, false);
         let mut subjects = vec![None];
         for (id, overridable) in services {
             subjects.push(Some(id));

@@ -119,6 +119,7 @@ fn members_come_and_go() {
     let stay: BTreeSet<NodeId> =
         [1, 2, 3].into_iter().filter(|id| *id != gone).map(NodeId).collect();
     let raft = cluster.raft(leader);
+    let first = raft.membership();
     cluster.block_on(raft.change_voters(stay.clone())).unwrap();
     cluster.wait("it is a learner", || cluster.status(leader).learners == [NodeId(gone)]);
     cluster.block_on(raft.remove(NodeId(gone))).unwrap();
@@ -126,7 +127,10 @@ fn members_come_and_go() {
         let status = cluster.status(leader);
         status.learners.is_empty() && status.voters.iter().copied().collect::<BTreeSet<_>>() == stay
     });
+    let last = raft.membership();
+    assert!(last > first, "{last} says who they are, {first} before");
     cluster.write("still");
+    assert_eq!(raft.membership(), last);
 }
 
 #[test]

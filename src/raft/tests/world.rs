@@ -74,6 +74,7 @@ pub fn found() -> Command {
             token: None,
         },
         trust: Default::default(),
+        acl: None,
     })
 }
 

@@ -43,6 +43,7 @@ impl World {
             settings,
             founder,
             trust: Default::default(),
+            acl: None,
         }));
         world
     }

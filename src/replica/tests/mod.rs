@@ -33,6 +33,7 @@ pub(super) fn founded() -> (Writer, Replica) {
             settings,
             founder,
             trust: Default::default(),
+            acl: None,
         }),
     );
     writer.publish();

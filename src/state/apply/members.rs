@@ -8,7 +8,7 @@ use crate::state::command::{Admission, Founding, Outcome, Refusal};
 use crate::state::rows::Identity;
 
 use super::draft::Draft;
-use super::{catalog, change_identity, tokens};
+use super::{acl, catalog, change_identity, tokens};
 
 /// The founder's id, known before the first entry: its log has to name it.
 const FOUNDER: NodeId = NodeId(1);
@@ -29,6 +29,9 @@ pub(super) fn found(draft: &mut Draft<'_>, founding: &Founding) -> Result<Outcom
     }));
     tokens::found(draft, &founding.trust);
     draft.push(Change::Member(FOUNDER, Some(member(FOUNDER, &founding.founder))));
+    if let Some(command) = &founding.acl {
+        acl::change(draft, command)?;
+    }
     Ok(Outcome::Admitted { id: FOUNDER, cluster: founding.cluster })
 }
 

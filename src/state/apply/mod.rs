@@ -1,12 +1,16 @@
 //! Decides what a command does to a state; changes nothing itself.
 
 mod accounts;
+mod acl;
+mod autopilot;
 mod catalog;
 mod draft;
+mod events;
 mod keys;
 mod kv;
 mod leases;
 mod members;
+mod queries;
 mod quota;
 mod restore;
 mod sequence;
@@ -121,6 +125,11 @@ fn decide(draft: &mut Draft<'_>, at: Applied, command: &Command) -> Result<Outco
         Command::Txn(txn) => txn::txn(draft, txn),
         Command::Sequence(ops) => Ok(sequence::sequence(draft, None, ops)),
         Command::Account(command) => accounts::change(draft, command),
+        Command::QueryPut { def, new } => queries::put(draft, def, *new),
+        Command::QueryDelete(id) => queries::delete(draft, *id),
+        Command::EventFire(event) => events::fire(draft, event),
+        Command::Autopilot { settings, cas } => Ok(autopilot::set(draft, settings, *cas)),
+        Command::Acl(command) => acl::change(draft, command),
         // Nobody speaks for somebody who speaks for somebody.
         Command::For(_) => Err(Denied::Permission.into()),
         Command::Checkpoint => {

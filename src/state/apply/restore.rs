@@ -12,6 +12,7 @@ use crate::state::rows::{Key, SessionRow};
 use crate::state::staging::Piece;
 
 use super::accounts;
+use super::acl;
 use super::draft::Draft;
 use super::members;
 use super::sessions;
@@ -71,7 +72,9 @@ pub(super) fn restore(draft: &mut Draft<'_>, id: u128, lineage: u64) -> Result<O
     draft.push(Change::Identity(identity));
     keys(draft, base, &backup);
     accounts::restore(draft, base, &backup);
+    acl::restore(draft, base, &backup);
     catalog(draft, base, &backup);
+    queries(draft, base, &backup);
     sessions(draft, base, &backup);
     draft.push(Change::Rebased(revision));
     draft.push(Change::Staged(None));
@@ -91,6 +94,19 @@ fn keys(draft: &mut Draft<'_>, base: &State, backup: &State) {
     }
     for (key, row) in &backup.keys {
         draft.push(Change::Key(key.clone(), Some(row.clone())));
+    }
+}
+
+/// Those whose session did not come go with it. The events that were fired are this cluster's.
+fn queries(draft: &mut Draft<'_>, base: &State, backup: &State) {
+    for id in base.queries.rows.keys().filter(|id| backup.query(**id).is_none()) {
+        draft.push(Change::Query(*id, None));
+    }
+    for (id, row) in &backup.queries.rows {
+        draft.push(Change::Query(*id, Some(row.clone())));
+    }
+    if backup.autopilot.modified > 0 {
+        draft.push(Change::Autopilot(backup.autopilot.clone()));
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::access::{Caller, Denied, Need, Rights};
+use crate::access::{Caller, Denied, Need, Resource, Rights};
 use crate::model::{Index, KeyRange, LeaseId, ServiceDef, Source};
 use crate::state::State;
 use crate::state::change::Change;
 use crate::state::command::{CatalogOp, Outcome};
+use crate::state::permits::Steps;
 use crate::state::rows::{Key, KeyRow};
 use crate::state::sequence::{
     CheckPut, KeyOp, OpError, OpFailure, RowOp, SequenceOp, Sequenced, Shown,
@@ -44,12 +45,17 @@ pub(super) fn sequence(
 fn perform(draft: &mut Draft<'_>, caller: Option<&Caller>, ops: &[SequenceOp]) -> Sequenced {
     let base = draft.base();
     // Without a caller it is an agent's own.
-    let rights = caller.map(|caller| base.rights(caller));
+    let rights = caller.map(|caller| base.standing(caller));
     let failures = |early, found: Vec<(usize, OpError)>| {
         found.into_iter().map(|(op, why)| OpFailure { op, early, why }).collect::<Vec<_>>()
     };
+    let mut steps = match &rights {
+        Some(Ok(rights)) => Some(Steps::new(base, rights)),
+        _ => None,
+    };
     let early = ops.iter().enumerate();
-    let early = early.filter_map(|(at, op)| Some((at, refused(base, &rights, op)?))).collect();
+    let early = early.filter_map(|(at, op)| Some((at, refused(base, &rights, &mut steps, op)?)));
+    let early = early.collect();
     let early = failures(true, early);
     if !early.is_empty() {
         return Err(early);
@@ -66,20 +72,28 @@ fn perform(draft: &mut Draft<'_>, caller: Option<&Caller>, ops: &[SequenceOp]) -
 
 type Asked<'a> = Option<Result<Rights<'a>, Denied>>;
 
-fn may(rights: &Asked<'_>, need: Need<'_>) -> bool {
+fn may(rights: &Asked<'_>, need: Need<'_>) -> Result<(), Denied> {
     match rights {
-        None => true,
-        Some(rights) => rights.and_then(|rights| rights.may(need)).is_ok(),
+        None => Ok(()),
+        Some(Ok(rights)) => rights.may(need),
+        Some(Err(denied)) => Err(denied.clone()),
     }
 }
 
 /// What is known before anything is tried. Who may not see a key is shown none; to be told
 /// whether a condition on it holds is to see it.
-fn refused(base: &State, rights: &Asked<'_>, op: &SequenceOp) -> Option<OpError> {
-    // The catalog is open.
-    let SequenceOp::Key(key, op) = op else { return None };
+fn refused(
+    base: &State,
+    rights: &Asked<'_>,
+    steps: &mut Option<Steps<'_>>,
+    op: &SequenceOp,
+) -> Option<OpError> {
+    let SequenceOp::Key(key, op) = op else {
+        let (steps, change) = (steps.as_mut()?, change(op)?);
+        return steps.may(&change).err().map(OpError::Denied);
+    };
     let allowed = match op {
-        KeyOp::Get | KeyOp::GetOrEmpty | KeyOp::GetTree => true,
+        KeyOp::Get | KeyOp::GetOrEmpty | KeyOp::GetTree => Ok(()),
         KeyOp::CheckIndex(_) | KeyOp::CheckSession(_) | KeyOp::CheckAbsent => {
             may(rights, Need::Read(&KeyRange::one(key.clone())))
         }
@@ -91,10 +105,54 @@ fn refused(base: &State, rights: &Asked<'_>, op: &SequenceOp) -> Option<OpError>
         | KeyOp::Delete
         | KeyOp::DeleteCas(_) => may(rights, Need::Write(&KeyRange::one(key.clone()))),
     };
-    match op {
-        _ if !allowed => Some(OpError::Denied),
-        KeyOp::Lock(..) if base.lock_delay(key).is_some() => Some(OpError::Delayed),
+    match (allowed, op) {
+        (Err(denied), _) => Some(OpError::Denied(denied)),
+        (Ok(()), KeyOp::Lock(..)) if base.lock_delay(key).is_some() => Some(OpError::Delayed),
         _ => None,
+    }
+}
+
+/// What a step does to the catalog; nothing where it only looks.
+fn change(op: &SequenceOp) -> Option<CatalogOp> {
+    let source = Source::Catalog;
+    let change = match op {
+        SequenceOp::Key(..)
+        | SequenceOp::Node(_, RowOp::Get)
+        | SequenceOp::Instance(_, RowOp::Get)
+        | SequenceOp::Check(_, RowOp::Get) => return None,
+        SequenceOp::Node(_, RowOp::Set(def) | RowOp::Cas(def, _)) => {
+            CatalogOp::PutNode(def.clone())
+        }
+        SequenceOp::Node(name, _) => CatalogOp::RemoveNode(name.clone()),
+        SequenceOp::Instance(key, RowOp::Set(def) | RowOp::Cas(def, _)) => {
+            CatalogOp::PutInstance { node: key.node.clone(), def: def.clone(), source }
+        }
+        SequenceOp::Instance(key, _) => {
+            CatalogOp::RemoveInstance { node: key.node.clone(), id: key.id.clone() }
+        }
+        SequenceOp::Check(key, RowOp::Set(put) | RowOp::Cas(put, _)) => {
+            let CheckPut { def, status, output } = put.clone();
+            CatalogOp::PutCheck { node: key.node.clone(), def, status, output, source }
+        }
+        SequenceOp::Check(key, _) => {
+            CatalogOp::RemoveCheck { node: key.node.clone(), id: key.id.clone() }
+        }
+    };
+    Some(change)
+}
+
+/// Whether a row of the catalog that was asked for is shown.
+fn shows(state: &State, rights: &Asked<'_>, shown: &Shown) -> bool {
+    let rights = match rights {
+        None => return true,
+        Some(Ok(rights)) => rights,
+        Some(Err(_)) => return false,
+    };
+    match shown {
+        Shown::Key(..) => true,
+        Shown::Node(row) => rights.sees(Resource::Node, &row.def.name),
+        Shown::Instance(row) => state.shows_instance(rights, row),
+        Shown::Check(row) => state.shows_check(rights, row),
     }
 }
 
@@ -131,7 +189,8 @@ fn operate(
             draft.state().check(&key.node, &key.id).cloned().map(Shown::Check)
         }
     };
-    Ok(shown.into_iter().collect())
+    let state = draft.state();
+    Ok(shown.into_iter().filter(|shown| shows(state, rights, shown)).collect())
 }
 
 /// Does what is to be done to a row that was last changed at `is`, and ends whoever lived by it.
@@ -189,7 +248,7 @@ fn key_op(
 
 /// What may be seen of what is asked for.
 fn look(state: &State, rights: &Asked<'_>, key: &Key, op: &KeyOp) -> Result<Vec<Shown>, OpError> {
-    let seen = |key: &Key| may(rights, Need::Read(&KeyRange::one(key.clone())));
+    let seen = |key: &Key| may(rights, Need::Read(&KeyRange::one(key.clone()))).is_ok();
     if matches!(op, KeyOp::GetTree) {
         let tree = state.keys_with_prefix(key).filter(|(key, _)| seen(key));
         return Ok(tree.map(|(key, row)| Shown::Key(key.clone(), row.clone())).collect());

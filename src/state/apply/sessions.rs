@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{Folded, Health, Index, SessionId};
+use crate::model::{Folded, Health, Index, QueryId, SessionId};
 use crate::state::State;
 use crate::state::change::Change;
 use crate::state::command::{Outcome, Refusal};
@@ -93,14 +93,16 @@ pub(super) fn settle(draft: &mut Draft<'_>) {
     end(draft, &ended);
 }
 
-/// With the keys of all of them, in order, and for as long as each wants nobody takes those.
+/// With the queries and the keys of all of them, in order, and for as long as each wants nobody
+/// takes those.
 pub(super) fn end(draft: &mut Draft<'_>, ids: &BTreeSet<SessionId>) {
     let (index, revision) = (draft.index(), draft.revision());
     let state = draft.state();
     let mut held: BTreeMap<Key, (Arc<KeyRow>, Arc<SessionRow>)> = BTreeMap::new();
-    let mut ended = Vec::new();
+    let (mut ended, mut queries): (Vec<SessionId>, Vec<QueryId>) = Default::default();
     for session in ids.iter().filter_map(|id| state.session(*id)) {
         ended.push(session.def.id);
+        queries.extend(state.session_queries(session.def.id));
         let keys = state.session_keys(session.def.id);
         let rows = keys.filter_map(|key| Some((key.clone(), state.key(key)?.clone())));
         held.extend(rows.map(|(key, row)| (key, (row, session.clone()))));
@@ -119,6 +121,9 @@ pub(super) fn end(draft: &mut Draft<'_>, ids: &BTreeSet<SessionId>) {
         if let Some(lasts) = session.def.delay() {
             draft.push(Change::LockDelay(key, Some(LockDelay { lasts, index })));
         }
+    }
+    for query in queries {
+        draft.push(Change::Query(query, None));
     }
     for id in ended {
         draft.push(Change::Session(id, None));

@@ -30,11 +30,11 @@ impl Told {
         assert_eq!(self.tell(Stamp(0), Command::Account(command)), Outcome::Done);
     }
 
-    fn by(&mut self, caller: &Caller, command: Command) -> Outcome {
+    pub(super) fn by(&mut self, caller: &Caller, command: Command) -> Outcome {
         self.tell(Stamp(0), command.by(caller.clone()))
     }
 
-    fn caller(&self, name: &str) -> Caller {
+    pub(super) fn caller(&self, name: &str) -> Caller {
         let generation = self.state.accounts().user(name).map(|user| user.generation);
         Caller::User { name: name.into(), generation }
     }
@@ -72,9 +72,9 @@ impl Told {
     }
 }
 
-fn denied(outcome: &Outcome) -> Option<Denied> {
+pub(super) fn denied(outcome: &Outcome) -> Option<Denied> {
     match outcome {
-        Outcome::Refused(Refusal::Denied(denied)) => Some(*denied),
+        Outcome::Refused(Refusal::Denied(denied)) => Some(denied.clone()),
         _ => None,
     }
 }

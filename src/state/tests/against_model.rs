@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use crate::model::{Folded, Health, LeaseId, SessionId};
 use crate::state::{
-    CheckRow, InstanceRow, KeyRange, KeyRow, LeaseRow, NodeRow, RangeError, RangeQuery, SortBy,
-    State,
+    CheckRow, InstanceRow, KeyRange, KeyRow, LeaseRow, NodeRow, QueryRow, RangeError, RangeQuery,
+    SortBy, State,
 };
 
 use super::commands::{KEYS, NODES, PREFIXES, SERVICES, commands, query};
@@ -74,6 +74,7 @@ fn same_rows(state: &State, model: &Model) {
         expected.map(|(key, found)| (key, found.value, found.modified)).collect();
     assert_eq!(delays.collect::<Vec<_>>(), expected);
 
+    same_queries(state, model);
     let members: Vec<_> = state.members().map(|member| (**member).clone()).collect();
     let expected = model.members.all().into_iter().map(|(_, found)| found.value);
     assert_eq!(members, expected.collect::<Vec<_>>());
@@ -93,6 +94,32 @@ fn same_rows(state: &State, model: &Model) {
     assert_eq!(instances, instance_rows(model));
     let checks: Vec<CheckRow> = state.checks().map(|row| (**row).clone()).collect();
     assert_eq!(checks, check_rows(model));
+}
+
+fn same_queries(state: &State, model: &Model) {
+    let queries: Vec<QueryRow> = state.queries().map(|row| (**row).clone()).collect();
+    let row = |(_, found): (_, super::Version<_>)| QueryRow {
+        def: found.value,
+        create: found.create,
+        modified: found.modified,
+    };
+    assert_eq!(queries, model.queries.all().into_iter().map(row).collect::<Vec<_>>());
+    let last = model.queries.all_at(u64::MAX).iter().map(|(_, found)| found.modified).max();
+    let gone = model.queries.gone().into_iter().map(|(_, at)| at).max();
+    assert_eq!(state.queries_index(), last.max(gone).unwrap_or_default());
+    for id in (1..4).map(SessionId) {
+        let of_session = queries.iter().filter(|row| row.def.session == Some(id));
+        let of_session: Vec<_> = of_session.map(|row| row.def.id).collect();
+        assert_eq!(state.session_queries(id).collect::<Vec<_>>(), of_session);
+    }
+    for asked in ["q", "Q", "q-web", "other"] {
+        let found = state.find_query(asked).map(|row| row.def.id);
+        assert_eq!(found, super::queries::found(&queries, asked), "{asked} of {queries:?}");
+    }
+    let events: Vec<_> = state.fired().map(|(number, event)| (number, (**event).clone())).collect();
+    let expected: Vec<_> = (1..).zip(model.events.iter().cloned()).collect();
+    assert_eq!(events, expected);
+    assert_eq!(*state.autopilot(), model.autopilot);
 }
 
 fn node_rows(model: &Model) -> Vec<NodeRow> {

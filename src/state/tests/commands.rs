@@ -1,5 +1,6 @@
 //! Random commands over a small world, so that they meet each other often.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,19 +9,21 @@ use proptest::prelude::*;
 
 use crate::model::Stamp;
 use crate::model::{
-    CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, NodeName, Role, ServiceDef, SessionId,
-    Source, TokenId,
+    CheckDef, CheckKind, Folded, Health, LeaseId, NodeId, NodeName, QueryId, Role, ServiceDef,
+    SessionId, Source, TokenId,
 };
 use crate::state::{
-    Admission, Behavior, CatalogOp, Command, DeleteRange, Key, KeyRange, KvCommand, NodeDef,
-    PRESENCE_CHECK, Put, RangeQuery, ServiceCheck, SessionDef, Settings, SortBy, TokenDef,
-    TokenPut,
+    Admission, Autopilot, Behavior, CatalogOp, Command, DeleteRange, EventDef, Key, KeyRange,
+    KvCommand, NodeDef, PRESENCE_CHECK, Put, QueryDef, QueryTarget, QueryTemplate, RangeQuery,
+    ServiceCheck, SessionDef, Settings, SortBy, TokenDef, TokenPut,
 };
 
 pub const KEYS: [&[u8]; 7] = [b"a", b"a/b", b"a/c", b"a0", b"b", b"b/\xff", b"\xff"];
 pub const PREFIXES: [&[u8]; 7] = [b"", b"a", b"a/", b"b/", b"\xff", b"\xff\xff", b"zz"];
 pub const SERVICES: [&str; 3] = ["web", "Web", "db"];
-pub const NODES: [&str; 3] = ["n1", "N2", "ext"];
+pub const NODES: [&str; 3] = ["n1", "N2", "A.ext"];
+pub const ADDRESSES: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))];
 pub const INSTANCES: [&str; 3] = ["i1", "i2", "i3"];
 pub const CHECKS: [&str; 4] = ["c1", "c2", "c3", PRESENCE_CHECK];
 
@@ -208,7 +211,13 @@ pub fn catalog_op() -> impl Strategy<Value = CatalogOp> {
 
 fn put_node() -> impl Strategy<Value = CatalogOp> {
     let agent = proptest::option::of(agent());
-    let of = (one_of(&NODES), agent, one_of(&["10.0.0.1", "10.0.0.2"]), any::<bool>(), 1..3u64);
+    let of = (
+        one_of(&NODES),
+        agent,
+        one_of(&["10.0.0.1", "10.0.0.2", "a.host"]),
+        any::<bool>(),
+        1..3u64,
+    );
     of.prop_map(|(name, agent, address, rack, ttl)| {
         CatalogOp::PutNode(NodeDef {
             name: name.into(),
@@ -227,6 +236,7 @@ fn put_instance() -> impl Strategy<Value = CatalogOp> {
     of.prop_map(|(node, id, service, port, tagged, source)| {
         let mut def = ServiceDef::new(id, service);
         def.port = port;
+        def.address = if port == 81 { "10.0.0.1".into() } else { "".into() };
         def.tags = tagged.then(|| "v1".into()).into_iter().collect();
         CatalogOp::PutInstance { node, def, source }
     })
@@ -307,12 +317,48 @@ fn housekeeping() -> impl Strategy<Value = Command> {
     ]
 }
 
+/// Ids, names and sessions that meet each other, and a template among them.
+fn query_command() -> impl Strategy<Value = Command> {
+    let id = || (1..4u128).prop_map(QueryId);
+    let name = one_of(&["q", "Q", "q-", ""]);
+    let session = prop_oneof![2 => Just(None), 1 => session_id().prop_map(Some)];
+    let def = (id(), name, session, any::<bool>(), one_of(&SERVICES), one_of(&["", "^q-(.*)$"]));
+    let def = def.prop_map(|(id, name, session, is_set, service, regexp)| QueryDef {
+        id,
+        name: name.to_owned(),
+        session,
+        token: String::new(),
+        template: QueryTemplate { is_set, regexp: regexp.to_owned(), remove_empty_tags: false },
+        target: QueryTarget { service: service.to_owned(), ..QueryTarget::default() },
+        ttl: None,
+        ttl_text: String::new(),
+    });
+    let trail = (0..3u64)
+        .prop_map(|max_trailing_logs| Autopilot { max_trailing_logs, ..Autopilot::default() });
+    let event = one_of(&["deploy", "gone"]).prop_map(|name| EventDef {
+        id: 7,
+        name: name.to_owned(),
+        payload: Bytes::new(),
+        node: String::new(),
+        service: String::new(),
+        tag: String::new(),
+    });
+    prop_oneof![
+        6 => (def, any::<bool>()).prop_map(|(def, new)| Command::QueryPut { def, new }),
+        1 => id().prop_map(Command::QueryDelete),
+        1 => event.prop_map(Command::EventFire),
+        1 => (trail, proptest::option::of(0..20u64))
+            .prop_map(|(settings, cas)| Command::Autopilot { settings, cas }),
+    ]
+}
+
 /// Any command with the stamp of its proposal; a late leader's may lie before the last one's.
 pub fn command() -> impl Strategy<Value = (Stamp, Command)> {
     let ops = proptest::collection::vec(catalog_op(), 1..4);
     let command = prop_oneof![
         7 => key_command(),
         4 => session_command(),
+        3 => query_command(),
         4 => super::sequence::sequence().prop_map(Command::Sequence),
         8 => ops.prop_map(Command::Catalog),
         3 => member_command(),

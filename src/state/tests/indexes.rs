@@ -12,7 +12,9 @@ use super::Told;
 use super::commands::{KEYS, NODES, PREFIXES, SERVICES, catalog_op, command, key_command};
 
 fn topics() -> Vec<Topic> {
-    let mut topics = vec![Topic::Services, Topic::Nodes, Topic::Checks, Topic::Sessions];
+    let mut topics =
+        vec![Topic::Services, Topic::Nodes, Topic::Checks, Topic::Sessions, Topic::Queries];
+    topics.push(Topic::Instances);
     topics.extend(KEYS.map(|key| Topic::Key(Bytes::from_static(key))));
     topics.extend(PREFIXES.map(|prefix| Topic::Prefix(Bytes::from_static(prefix))));
     for service in SERVICES.map(Folded::new) {
@@ -34,14 +36,20 @@ fn index_of(state: &State, topic: &Topic) -> u64 {
         Topic::ServiceCatalog(name) => state.service_catalog_index(name.as_str()),
         Topic::ServiceChecks(name) => state.service_checks_index(name.as_str()),
         Topic::Services => state.services_index(),
+        Topic::Instances => state.instances_index(),
         Topic::Node(name) => state.node_index(name.as_str()),
         Topic::NodeCatalog(name) => state.node_catalog_index(name.as_str()),
         Topic::Nodes => state.nodes_index(),
         Topic::Checks => state.checks_index(),
         Topic::Sessions => state.sessions_index(),
-        Topic::Presences | Topic::Members | Topic::Leases | Topic::All | Topic::Range(_) => {
-            state.index()
-        }
+        Topic::Queries => state.queries_index(),
+        Topic::Presences
+        | Topic::Members
+        | Topic::Leases
+        | Topic::Acl
+        | Topic::Events
+        | Topic::All
+        | Topic::Range(_) => state.index(),
     }
 }
 
@@ -78,6 +86,13 @@ fn answer(state: &State, topic: &Topic) -> Option<String> {
                 .map(|(node, row)| format!("{} {:?}\n", shown(row), node.def.meta))
                 .collect(),
         ),
+        Topic::Instances => Some(
+            state
+                .nodes()
+                .flat_map(|(name, node)| state.instances_on_node(name).map(move |row| (node, row)))
+                .map(|(node, row)| format!("{node:?} {row:?}\n"))
+                .collect(),
+        ),
         Topic::Node(name) => state.node(name.as_str()).map(|row| {
             let (instances, checks): (Vec<_>, Vec<_>) =
                 (state.instances_on_node(name).collect(), state.checks_on_node(name).collect());
@@ -97,7 +112,14 @@ fn answer(state: &State, topic: &Topic) -> Option<String> {
                 .collect(),
         ),
         Topic::Sessions => Some(format!("{:?}", state.sessions().collect::<Vec<_>>())),
-        Topic::Presences | Topic::Members | Topic::Leases | Topic::All | Topic::Range(_) => None,
+        Topic::Queries => Some(format!("{:?}", state.queries().collect::<Vec<_>>())),
+        Topic::Presences
+        | Topic::Members
+        | Topic::Leases
+        | Topic::Acl
+        | Topic::Events
+        | Topic::All
+        | Topic::Range(_) => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The state against a deliberately stupid model, and against itself by other ways.
 
 mod accounts;
+mod acl;
 mod against_model;
 mod commands;
 mod compaction;
@@ -8,6 +9,8 @@ mod followers;
 mod housekeeping;
 mod indexes;
 mod model;
+mod places;
+mod queries;
 mod quota;
 mod restore;
 mod sequence;
@@ -38,7 +41,8 @@ impl Told {
     fn founded() -> Told {
         let mut told = Told { state: State::new(Part::Server), entries: Vec::new() };
         let (settings, founder) = (Settings::default(), founder());
-        let founding = Founding { cluster: 1, lineage: 1, settings, founder, trust: trust() };
+        let founding =
+            Founding { cluster: 1, lineage: 1, settings, founder, trust: trust(), acl: None };
         told.tell(Stamp(0), Command::Found(founding));
         told
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    CheckDef, Folded, Health, LeaseId, Member, NodeId, Role, ServiceDef, SessionId, Source, Stamp,
-    TokenId,
+    CheckDef, Folded, Health, LeaseId, Member, NodeId, QueryId, Role, ServiceDef, SessionId,
+    Source, Stamp, TokenId,
 };
 use crate::state::{
-    ABSENT, Admission, CatalogOp, CheckKey, Command, InstanceKey, Key, KvCommand, Lock, NodeDef,
-    Outcome, PRESENCE_CHECK, Put, Refusal, SessionDef, Settings, TokenPut, TokenRow,
-    presence_check,
+    ABSENT, Admission, AutopilotRow, CatalogOp, CheckKey, Command, EventDef, InstanceKey, Key,
+    KvCommand, Lock, NodeDef, Outcome, PRESENCE_CHECK, Put, QueryDef, Refusal, SessionDef,
+    Settings, TokenPut, TokenRow, presence_check,
 };
 
 use super::table::Table;
@@ -42,6 +42,9 @@ pub struct Model {
     pub leases: Table<LeaseId, Duration>,
     pub sessions: Table<SessionId, SessionDef>,
     pub delays: Table<Key, Duration>,
+    pub queries: Table<QueryId, QueryDef>,
+    pub events: Vec<EventDef>,
+    pub autopilot: AutopilotRow,
     pub nodes: Table<Folded, NodeDef>,
     pub instances: Table<InstanceKey, (ServiceDef, Source)>,
     pub checks: Table<CheckKey, Check>,
@@ -52,13 +55,12 @@ pub struct Model {
     pub settings: Settings,
     pub level: u32,
     stamp: Stamp,
-    /// The stamp of each revision.
     stamps: Vec<(i64, Stamp)>,
     /// Something other than a table was changed by the command in hand.
-    changed: bool,
+    pub changed: bool,
 }
 
-type Decision = Result<Outcome, Refusal>;
+pub type Decision = Result<Outcome, Refusal>;
 
 impl Model {
     /// A founded cluster with one member.
@@ -66,9 +68,8 @@ impl Model {
         let mut model = Model { index: 1, revision: 1, next_node: 2, level: 1, ..Model::default() };
         model.members.put(1, &NodeId(1), member(NodeId(1), founder));
         for def in super::trust().offline {
-            if def.role == Role::Server {
-                model.founding = Some(def.id);
-            }
+            let founds = (def.role == Role::Server).then_some(def.id);
+            model.founding = founds.or(model.founding);
             let row = TokenRow { def: def.clone(), ends: None, left: None, offline: true };
             model.tokens.put(1, &def.id, row);
         }
@@ -98,12 +99,13 @@ impl Model {
         outcome
     }
 
-    fn lengths(&self) -> [usize; 9] {
+    fn lengths(&self) -> [usize; 10] {
         let [keys, leases, members] = [self.keys.len(), self.leases.len(), self.members.len()];
         let [nodes, instances] = [self.nodes.len(), self.instances.len()];
         let [sessions, delays] = [self.sessions.len(), self.delays.len()];
         let [checks, tokens] = [self.checks.len(), self.tokens.len()];
-        [keys, leases, members, nodes, instances, checks, tokens, sessions, delays]
+        let beside = self.queries.len() + self.events.len();
+        [keys, leases, members, nodes, instances, checks, tokens, sessions, delays, beside]
     }
 
     pub fn decide(&mut self, command: &Command) -> Decision {
@@ -171,6 +173,10 @@ impl Model {
                 ops.iter().try_for_each(|op| self.operate(op))?;
                 Ok(Outcome::Done)
             }
+            Command::QueryPut { .. }
+            | Command::QueryDelete(_)
+            | Command::EventFire(_)
+            | Command::Autopilot { .. } => self.decide_beside(command),
             Command::Forget { tombstones, history } => self.forget(*tombstones, *history),
             Command::Sequence(ops) => Ok(super::sequence::decide(self, ops)),
             Command::Stage { .. }
@@ -180,6 +186,7 @@ impl Model {
             | Command::Alarm { .. }
             | Command::Relieve
             | Command::Account(_)
+            | Command::Acl(_)
             | Command::For(_)
             | Command::Checkpoint => unreachable!("they are tested apart"),
             Command::Raise(level) => self.raise(*level),

@@ -331,10 +331,9 @@ proptest! {
     }
 }
 
-#[test]
-fn sessions_and_delays_weigh_and_their_end_gives_room_again() {
-    let mut told = with_quota(limits::QUOTA);
-    let node = CatalogOp::PutNode(NodeDef {
+/// One without a presence, for sessions to live on.
+fn node() -> CatalogOp {
+    CatalogOp::PutNode(NodeDef {
         name: "n".into(),
         agent: None,
         uuid: String::new(),
@@ -342,8 +341,13 @@ fn sessions_and_delays_weigh_and_their_end_gives_room_again() {
         tagged_addresses: Default::default(),
         meta: Default::default(),
         presence_ttl: Duration::ZERO,
-    });
-    told.tell(Stamp(0), Command::Catalog(vec![node]));
+    })
+}
+
+#[test]
+fn sessions_and_delays_weigh_and_their_end_gives_room_again() {
+    let mut told = with_quota(limits::QUOTA);
+    told.tell(Stamp(0), Command::Catalog(vec![node()]));
     let session = SessionDef {
         name: "x".repeat(1_000),
         lock_delay: 1_000_000_000,
@@ -376,16 +380,7 @@ fn a_key_is_let_go_without_room_but_not_for_a_larger_value() {
     for n in 0..17 {
         told.tell(Stamp(0), put(&format!("k{n:02}"), 369));
     }
-    let node = CatalogOp::PutNode(NodeDef {
-        name: "n".into(),
-        agent: None,
-        uuid: String::new(),
-        address: "10.0.0.1".into(),
-        tagged_addresses: Default::default(),
-        meta: Default::default(),
-        presence_ttl: Duration::ZERO,
-    });
-    told.tell(Stamp(0), Command::Catalog(vec![node]));
+    told.tell(Stamp(0), Command::Catalog(vec![node()]));
     let session = super::sessions::session(1, "n", &[]);
     assert_eq!(told.tell(Stamp(0), Command::SessionCreate(session)), Outcome::Done);
     let hold = |value: usize, takes: bool| {

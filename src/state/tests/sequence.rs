@@ -328,15 +328,16 @@ fn each_operation_is_judged_by_itself() {
     }
     let bob = || Caller::User { name: "bob".into(), generation: None };
     let get = |key: &'static str, op: KeyOp| SequenceOp::Key(key.into(), op);
-    let denied = |op| OpFailure { op, early: true, why: OpError::Denied };
+    let denied = |op, why| OpFailure { op, early: true, why: OpError::Denied(why) };
+    let no = |op| denied(op, Denied::Permission);
     let mut ask = |caller: Caller, ops: Vec<SequenceOp>| {
         told.tell(Stamp(0), Command::Sequence(ops).by(caller))
     };
     let ops = vec![set("app/1", "1"), set("secret", "1"), get("secret", KeyOp::CheckAbsent)];
-    assert_eq!(ask(bob(), ops), Outcome::Sequence(Err(vec![denied(1), denied(2)])));
+    assert_eq!(ask(bob(), ops), Outcome::Sequence(Err(vec![no(1), no(2)])));
     assert_eq!(
         ask(Caller::Nobody, vec![set("app/1", "1")]),
-        Outcome::Sequence(Err(vec![denied(0)]))
+        Outcome::Sequence(Err(vec![denied(0, Denied::Nobody)]))
     );
     let refused = Outcome::Refused(Refusal::Denied(Denied::Token));
     assert_eq!(ask(Caller::Stranger, vec![set("app/1", "1")]), refused);

@@ -65,6 +65,11 @@ impl Model {
         }
         for id in ids.iter().filter(|id| self.sessions.has(id)).collect::<Vec<_>>() {
             if self.sessions.has(id) {
+                for (query, found) in self.queries.all() {
+                    if found.value.session == Some(*id) {
+                        self.queries.remove(self.index + 1, &query);
+                    }
+                }
                 self.sessions.remove(self.index + 1, id);
             }
         }

@@ -12,12 +12,12 @@ use crate::model::{
 };
 use crate::state::snapshot::{MAGIC, SECTION_HEAD, section_crc};
 use crate::state::{
-    Alarm, AlarmKind, CatalogOp, Command, Decoder, KvCommand, NodeDef, Part, Put, SessionDef,
-    SnapshotError, State, TokenDef, TokenPut, presence_check,
+    Alarm, AlarmKind, Autopilot, CatalogOp, Command, Decoder, KvCommand, NodeDef, Part, Put,
+    SessionDef, SnapshotError, State, TokenDef, TokenPut, presence_check,
 };
 
 use super::Told;
-use super::commands::commands;
+use super::commands::{ADDRESSES, commands};
 
 fn told(commands: Vec<(Stamp, Command)>) -> Told {
     let mut told = Told::founded();
@@ -132,8 +132,13 @@ fn derived(state: &State) -> Vec<String> {
         let on_it: Vec<_> = state.sessions_on(name).map(|session| session.def.id).collect();
         format!("{name}: {on_it:?}")
     });
+    let places = ADDRESSES.iter().map(|ip| {
+        let nodes: Vec<_> = state.nodes_at(*ip).map(|node| &node.def.name).collect();
+        let instances: Vec<_> = state.instances_at(*ip).map(|row| &row.def.id).collect();
+        format!("{nodes:?} {instances:?} {}", state.is_above_a_node("ext"))
+    });
     let of_sessions = sessions.chain(lives).chain([format!("{} bytes", state.live_size())]);
-    services.chain(nodes).chain(presences).chain(leases).chain(of_sessions).collect()
+    services.chain(nodes).chain(places).chain(presences).chain(leases).chain(of_sessions).collect()
 }
 
 /// Makes the sections' checksums true again.
@@ -278,6 +283,9 @@ fn sample() -> State {
         acquire("free", 4),
         acquire("held", 6),
         Command::SessionDestroy(SessionId(4)),
+        Command::QueryPut { def: super::queries::template(8, "geo-", "^geo-(.*)$"), new: true },
+        Command::EventFire(super::queries::event("deploy")),
+        Command::Autopilot { settings: Autopilot::default(), cas: Some(0) },
         Command::Alarm { alarm: Alarm { kind: AlarmKind::Corrupt, member: NodeId(1) }, on: true },
     ];
     let stamps = (1..).map(|n| Stamp(n * 1000));
@@ -308,6 +316,9 @@ fn format_1_is_read_and_written_as_it_was_released() {
     assert_eq!(state.key(b"held").unwrap().holder(), Some(SessionId(6)));
     assert_eq!(state.session_keys(SessionId(6)).count(), 1);
     assert!(state.lock_delay(b"free").is_some());
+    assert_eq!(state.find_query("geo-web").unwrap().def.target.service, "web");
+    assert_eq!(state.fired().count(), 1);
+    assert!(state.autopilot().modified > 0);
     assert_eq!(state.encode(Part::Server), sample().encode(Part::Server));
     assert_eq!(state.encode(Part::Server), bytes);
 }

@@ -1,10 +1,13 @@
 //! `/admin/`: what operators do, over JSON. Answered by servers only.
 
+mod acl;
 mod servers;
 mod tokens;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
 
 use std::sync::Arc;
 
@@ -12,57 +15,55 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use bytes::Bytes;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response, StatusCode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
+use super::shown::Shown;
+use super::{Parts, TEXT, answer, snapshot};
 use crate::access::{Denied, Need};
 use crate::cluster::{Consistency, Credential, OperatorError, ProposeError, ReadError};
-use crate::net::http::token;
-
-use super::{Parts, TEXT, answer, snapshot};
 
 /// All of them behind one gate, so that none is without.
 pub(super) fn routes(parts: &Arc<Parts>) -> Router<Arc<Parts>> {
-    Router::new()
-        .route(
-            "/admin/snapshot",
-            get(snapshot::save).put(snapshot::restore).layer(snapshot::room()),
-        )
-        .route("/admin/join-token", post(tokens::create))
-        .route("/admin/join-tokens", get(tokens::list))
-        .route("/admin/join-tokens/{id}", delete(tokens::retire))
-        .route("/admin/servers", get(servers::list))
-        .route("/admin/servers/transfer-leader", post(servers::transfer_leader))
-        .route("/admin/servers/set", post(servers::set))
-        .route("/admin/servers/{id}", delete(servers::remove))
-        .route("/admin/revoke/{node}", post(servers::revoke))
-        .route_layer(from_fn_with_state(parts.clone(), gate))
+    let add = |router: Router<Arc<Parts>>, (path, page)| router.route(path, page);
+    let router = pages().into_iter().fold(Router::new(), add);
+    router.route_layer(from_fn_with_state(parts.clone(), gate))
 }
 
-/// `?token=`, as Consul's clients have it.
-#[derive(Deserialize)]
-struct Shown {
-    token: Option<String>,
+fn pages() -> [(&'static str, MethodRouter<Arc<Parts>>); 10] {
+    let snapshot = get(snapshot::save).put(snapshot::restore).layer(snapshot::room());
+    [
+        ("/admin/snapshot", snapshot),
+        ("/admin/join-token", post(tokens::create)),
+        ("/admin/join-tokens", get(tokens::list)),
+        ("/admin/join-tokens/{id}", delete(tokens::retire)),
+        ("/admin/servers", get(servers::list)),
+        ("/admin/servers/transfer-leader", post(servers::transfer_leader)),
+        ("/admin/servers/set", post(servers::set)),
+        ("/admin/servers/{id}", delete(servers::remove)),
+        ("/admin/revoke/{node}", post(servers::revoke)),
+        ("/admin/acl", get(acl::show).post(acl::switch)),
+    ]
 }
 
-/// While accounts count, operators are who has the role root.
+/// While users or tokens count, operators are who has the role root or a token for everything.
 async fn gate(
     State(parts): State<Arc<Parts>>,
     Query(shown): Query<Shown>,
     request: Request<Body>,
     next: Next,
 ) -> Response<Body> {
-    let shown = shown.token.as_deref().filter(|token| !token.is_empty());
-    let shown = shown.or_else(|| token(request.headers()));
-    let credential = shown.map_or(Credential::Nothing, |token| Credential::Token(token.into()));
-    match judge(&parts, &credential).await {
+    let mut response = match judge(&parts, &shown.credential(request.headers())).await {
         Ok(()) => next.run(request).await,
         Err(denial) => respond::<()>(&parts, Err(denial)),
-    }
+    };
+    // Nobody on the way keeps any of it.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 async fn judge(parts: &Parts, credential: &Credential) -> Result<(), Denial> {
@@ -113,26 +114,25 @@ impl Denial {
 }
 
 /// Consul's words, which its clients know.
-fn denied(denied: &Denied) -> &'static str {
+fn denied(denied: &Denied) -> String {
     match denied {
-        Denied::Nobody | Denied::Permission => "Permission denied",
-        Denied::Token => "ACL not found",
+        Denied::Nobody | Denied::Permission => "Permission denied".to_owned(),
+        Denied::Token => "ACL not found".to_owned(),
+        Denied::Lacks(lack) => format!("Permission denied: {lack}"),
     }
 }
 
-/// JSON, or one line that says why not. Neither is kept by anybody on the way.
+/// JSON, or one line that says why not.
 fn respond<T: Serialize>(parts: &Parts, done: Result<T, Denial>) -> Response<Body> {
     let encoded = done.and_then(|value| {
         serde_json::to_vec(&value).map_err(|error| Denial::Failed(error.to_string()))
     });
-    let mut response = match encoded {
+    match encoded {
         Ok(body) => {
             answer(parts, StatusCode::OK, HeaderValue::from_static("application/json"), body)
         }
         Err(denial) => answer(parts, denial.status(), TEXT, format!("{denial}\n")),
-    };
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    }
 }
 
 /// A body of JSON; none at all is an empty object.

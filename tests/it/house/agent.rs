@@ -40,10 +40,14 @@ pub struct AgentSpec {
     pub exposed: bool,
     /// What `http` holds; empty: one plain listener at the agent's place.
     pub http: String,
+    /// What `dns` holds; empty: one listener at the agent's place.
+    pub dns: String,
     /// More YAML, one line below `cluster`.
     pub cluster: String,
     /// More YAML, at the top level.
     pub extra: String,
+    /// More arguments on its command line.
+    pub args: Vec<String>,
 }
 
 impl AgentSpec {
@@ -58,8 +62,10 @@ impl AgentSpec {
             in_memory: false,
             exposed: false,
             http: String::new(),
+            dns: String::new(),
             cluster: String::new(),
             extra: String::new(),
+            args: vec![],
         }
     }
 
@@ -84,6 +90,16 @@ impl AgentSpec {
         self
     }
 
+    pub fn with_args(mut self, args: &[&str]) -> AgentSpec {
+        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        self
+    }
+
+    pub fn with_dns(mut self, yaml: &str) -> AgentSpec {
+        self.dns = format!("listen: [\"{}:8600\"], {yaml}", self.place.0);
+        self
+    }
+
     pub fn with_cluster(mut self, yaml: &str) -> AgentSpec {
         self.cluster = yaml.to_owned();
         self
@@ -105,10 +121,14 @@ impl AgentSpec {
             "" => format!("listen: [\"{ip}:8500\"]"),
             http => http.to_owned(),
         };
+        let dns = match self.dns.as_str() {
+            "" => format!("listen: [\"{ip}:8600\"]"),
+            dns => dns.to_owned(),
+        };
         format!(
             "node: {name}\n{data}cluster:\n  {bind}\n  join: {join:?}\n  \
              token_file: {token}\n  {cluster}\n  presence_ttl: 2s\nhttp: {{ {http} }}\n\
-             dns: {{ listen: [\"{ip}:8600\"] }}\n{extra}",
+             dns: {{ {dns} }}\n{extra}",
             name = self.name,
             join = self.join,
             token = token.display(),
@@ -158,6 +178,7 @@ impl Agent {
         let child = Command::new(env!("CARGO_BIN_EXE_remora"))
             .args(["agent", "-c"])
             .arg(&config)
+            .args(&self.spec.args)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -1,4 +1,4 @@
-//! Apps to discover: a web server that says who it is, and nginx.
+//! Apps to discover: a web server that says who it is; and what stands before it: nginx, HAProxy.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -51,6 +51,14 @@ impl Drop for App {
     }
 }
 
+/// A program that says nothing.
+fn quiet(program: &str, args: &[&str], config: &Path) -> Child {
+    let mut command = Command::new(program);
+    command.args(args).arg(config);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
 /// Debian's nginx in the foreground with a config of ours.
 pub struct Nginx {
     child: Child,
@@ -58,15 +66,25 @@ pub struct Nginx {
 
 impl Nginx {
     pub fn start(config: &Path) -> Nginx {
-        let child = Command::new("/usr/sbin/nginx")
-            .args(["-g", "daemon off;", "-c"])
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Nginx { child }
+        Nginx { child: quiet("/usr/sbin/nginx", &["-g", "daemon off;", "-c"], config) }
+    }
+}
+
+/// Debian's HAProxy in the foreground with a config of ours.
+pub struct Haproxy {
+    child: Child,
+}
+
+impl Haproxy {
+    pub fn start(config: &Path) -> Haproxy {
+        Haproxy { child: quiet("/usr/sbin/haproxy", &["-db", "-q", "-f"], config) }
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

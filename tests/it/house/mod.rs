@@ -9,7 +9,7 @@ mod place;
 mod wait;
 
 pub use agent::{Agent, AgentSpec, tokens};
-pub use app::{App, Nginx};
+pub use app::{App, Haproxy, Nginx};
 pub use client::{Client, dig, dig_tcp, run, run_with};
 pub use cluster::Cluster;
 pub use load::Load;
