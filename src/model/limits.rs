@@ -127,6 +127,8 @@ pub const DENIALS: usize = 4096;
 pub const PEER_CONNECT: Duration = Duration::from_secs(1);
 /// How long who connects to the agents' port may take to say hello.
 pub const PEER_HELLO: Duration = Duration::from_secs(5);
+/// What callers have to hear the answers they wait for, once an agent stops.
+pub const PEER_PARTING: Duration = Duration::from_millis(500);
 /// How long to wait when no connection can be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Relays between a server and an agent that follows, at most.

@@ -36,7 +36,8 @@ impl Exchange {
                 let frame = self.reader.next().await.map_err(lost)?;
                 let frame = frame.ok_or_else(|| lost(io::ErrorKind::UnexpectedEof.into()))?;
                 match frame.kind {
-                    Kind::Ping => {}
+                    // A call that came too late is refused.
+                    Kind::Ping | Kind::Leave => {}
                     Kind::Answer if frame.id == id => return Ok(frame.body),
                     Kind::Refused if frame.id == id => {
                         let why = String::from_utf8_lossy(&frame.body).into_owned();

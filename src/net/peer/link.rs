@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, interval, timeout};
 
-use crate::lifecycle::Backoff;
+use crate::lifecycle::{Backoff, Shutdown};
 use crate::net::Fabric;
 
 use super::guard::Guard;
@@ -112,14 +112,27 @@ impl Answers {
     }
 }
 
-/// Writes and reads until either fails or the queue has been closed or unused.
+/// Writes and reads until either fails, the peer takes its leave, or the queue has been closed or
+/// unused.
 async fn converse(open: Open, first: Call, queue: &mut mpsc::Receiver<Call>) {
     let Open { caller, pass, mut reader, mut writer, .. } = open;
     let addr = caller.addr;
     let answers = Answers::default();
+    let leave = Shutdown::default();
+    let talk = async {
+        tokio::select! {
+            ended = write_calls(&mut writer, first, queue, &answers, &leave) => ended?,
+            ended = read_answers(&mut reader, &answers, &leave) => ended?,
+        }
+        // What was written before the leave was heard is answered or refused.
+        while leave.has_begun() && !answers.lock().is_empty() {
+            let Some(frame) = reader.next().await? else { break };
+            take(frame, &answers, &leave)?;
+        }
+        Ok(())
+    };
     let ended = tokio::select! {
-        ended = write_calls(&mut writer, first, queue, &answers) => ended,
-        ended = read_answers(&mut reader, &answers) => ended,
+        ended = talk => ended,
         error = pass.revoked() => Err(error),
     };
     let why = match ended {
@@ -137,6 +150,7 @@ async fn write_calls(
     first: Call,
     queue: &mut mpsc::Receiver<Call>,
     answers: &Answers,
+    leave: &Shutdown,
 ) -> io::Result<()> {
     let mut batch = vec![first];
     let mut next = 1;
@@ -157,6 +171,8 @@ async fn write_calls(
         }
         writer.flush().await?;
         tokio::select! {
+            biased;
+            () = leave.begun() => return Ok(()),
             taken = queue.recv_many(&mut batch, BATCH) => if taken == 0 {
                 return Ok(());
             },
@@ -172,20 +188,27 @@ async fn write_calls(
     }
 }
 
-async fn read_answers(reader: &mut Reader, answers: &Answers) -> io::Result<()> {
+async fn read_answers(reader: &mut Reader, answers: &Answers, leave: &Shutdown) -> io::Result<()> {
     while let Some(frame) = reader.next().await? {
-        let answer = match frame.kind {
-            Kind::Answer => Ok(frame.body),
-            Kind::Refused => {
-                Err(CallError::NotSent(String::from_utf8_lossy(&frame.body).into_owned()))
-            }
-            Kind::Ping => continue,
-            _ => return Err(io::ErrorKind::InvalidData.into()),
-        };
-        if let Some(waiting) = answers.lock().remove(&frame.id) {
-            // The caller may have gone.
-            let _ = waiting.reply.send(answer);
+        take(frame, answers, leave)?;
+    }
+    Ok(())
+}
+
+fn take(frame: Frame, answers: &Answers, leave: &Shutdown) -> io::Result<()> {
+    let answer = match frame.kind {
+        Kind::Answer => Ok(frame.body),
+        Kind::Refused => Err(CallError::NotSent(String::from_utf8_lossy(&frame.body).into_owned())),
+        Kind::Ping => return Ok(()),
+        Kind::Leave => {
+            leave.begin();
+            return Ok(());
         }
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    if let Some(waiting) = answers.lock().remove(&frame.id) {
+        // The caller may have gone.
+        let _ = waiting.reply.send(answer);
     }
     Ok(())
 }

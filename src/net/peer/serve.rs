@@ -30,8 +30,9 @@ pub enum Service {
     Stream(Streamer),
 }
 
-/// Accepts whom the guard lets in, until the shutdown begins; connections that are open then are
-/// cut.
+/// Accepts whom the guard lets in, until the shutdown begins. Streams that are open then are cut.
+/// Who calls is told to go elsewhere: what it has asked is answered, what comes later is refused,
+/// for as long as `limits::PEER_PARTING`.
 pub fn serve(
     mut arrivals: Box<dyn Arrivals>,
     guard: &Guard,
@@ -61,7 +62,7 @@ pub fn serve(
                 };
                 let (guard, services, stop) = (guard.clone(), services.clone(), stop.clone());
                 spawner.spawn("peer connection", async move {
-                    stop.or(connection(stream, &guard, from, knock, &services)).await;
+                    connection(stream, &guard, from, (knock, &services), &stop).await;
                     drop(permit);
                 });
             }
@@ -74,11 +75,11 @@ async fn connection(
     stream: Connection,
     guard: &Guard,
     from: SocketAddr,
-    knock: Knock,
-    services: &BTreeMap<Purpose, Service>,
+    (knock, services): (Knock, &BTreeMap<Purpose, Service>),
+    stop: &Shutdown,
 ) {
     let offers = |purpose| services.contains_key(&purpose);
-    let accepted = wire::accept(stream, guard, from, offers).await;
+    let Some(accepted) = stop.or(wire::accept(stream, guard, from, offers)).await else { return };
     drop(knock);
     let Open { caller, purpose, pass, reader, writer } = match accepted {
         Ok(accepted) => accepted,
@@ -89,14 +90,24 @@ async fn connection(
     };
     let served = async {
         match services.get(&purpose) {
-            Some(Service::Calls(handler)) => answer_calls(caller, reader, writer, handler).await,
-            Some(Service::Stream(streamer)) => push_stream(caller, reader, writer, streamer).await,
+            Some(Service::Calls(handler)) => {
+                answer_calls(caller, reader, writer, handler, stop).await
+            }
+            Some(Service::Stream(streamer)) => {
+                let pushed = push_stream(caller, reader, writer, streamer);
+                stop.or(pushed).await.unwrap_or(Ok(()))
+            }
             None => Ok(()),
         }
+    };
+    let parted = async {
+        stop.begun().await;
+        tokio::time::sleep(limits::PEER_PARTING).await;
     };
     let ended = tokio::select! {
         ended = served => ended,
         error = pass.revoked() => Err(error),
+        () = parted => Ok(()),
     };
     match ended {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -112,13 +123,16 @@ async fn answer_calls(
     reader: Reader,
     writer: Writer,
     handler: &Handler,
+    stop: &Shutdown,
 ) -> io::Result<()> {
     // Bounded by the calls under way: none is read before its answer has a place.
     let room = Arc::new(Semaphore::new(limits::PEER_IN_FLIGHT));
     let (answers, queue) = mpsc::unbounded_channel();
+    // Once this agent stops, the caller is who ends it: a call on its way into a closed connection
+    // would be lost.
     tokio::select! {
-        ended = handle_calls(caller, reader, handler, &room, answers) => ended,
-        ended = write_answers(writer, queue) => ended,
+        ended = handle_calls(caller, reader, (handler, stop), &room, answers) => ended,
+        ended = write_answers(writer, queue, stop) => ended,
     }
 }
 
@@ -130,7 +144,7 @@ struct Answer {
 async fn handle_calls(
     caller: Caller,
     mut reader: Reader,
-    handler: &Handler,
+    (handler, stop): (&Handler, &Shutdown),
     room: &Arc<Semaphore>,
     answers: mpsc::UnboundedSender<Answer>,
 ) -> io::Result<()> {
@@ -160,6 +174,11 @@ async fn handle_calls(
         }
         let Ok(permit) = room.clone().acquire_owned().await else { return Ok(()) };
         let (id, length) = (frame.id, frame.body.len());
+        if stop.has_begun() {
+            let refused = Err(Refused("the agent is stopping".to_owned()));
+            let _ = answers.send(Answer { frame: answer(id, refused), _permit: permit });
+            continue;
+        }
         let mut handled = handler(caller, frame.body);
         // Handling begins in the order of the calls. A task that has done much in one go would be
         // told to wait by whatever it asks next, and this call would begin behind those after it.
@@ -193,12 +212,18 @@ fn answer(id: u64, result: Result<Bytes, Refused>) -> Frame {
 async fn write_answers(
     mut writer: Writer,
     mut queue: mpsc::UnboundedReceiver<Answer>,
+    stop: &Shutdown,
 ) -> io::Result<()> {
     const BATCH: usize = 256;
     let mut batch = Vec::new();
     let mut ping = interval(wire::PING);
+    let mut left = false;
     loop {
         tokio::select! {
+            () = stop.begun(), if !left => {
+                left = true;
+                writer.put(&Frame::new(Kind::Leave, 0, Bytes::new())).await?;
+            }
             taken = queue.recv_many(&mut batch, BATCH) => if taken == 0 {
                 return Ok(());
             },

@@ -42,12 +42,14 @@ pub(super) enum Kind {
     Refused = 5,
     Ping = 6,
     Push = 7,
+    /// The peer is stopping: what is asked from here on is refused.
+    Leave = 8,
 }
 
 impl Kind {
     fn of(code: u8) -> Option<Kind> {
-        use Kind::{Answer, Hello, Ping, Push, Refused, Request, Welcome};
-        [Hello, Welcome, Request, Answer, Refused, Ping, Push]
+        use Kind::{Answer, Hello, Leave, Ping, Push, Refused, Request, Welcome};
+        [Hello, Welcome, Request, Answer, Refused, Ping, Push, Leave]
             .into_iter()
             .find(|kind| *kind as u8 == code)
     }

@@ -184,6 +184,41 @@ async fn what_was_written_and_not_answered_is_lost() {
     assert!(matches!(cut, Err(CallError::Lost(_))), "{cut:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_is_lost_to_a_peer_that_stops_in_good_order() {
+    for _ in 0..20 {
+        let slow = calls(|body| {
+            let answered = async {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                Ok(body)
+            };
+            answered.boxed()
+        });
+        let server = Server::start("127.0.0.1:0", slow);
+        let (links, addr) = (links(), server.addr);
+        let callers: Vec<_> = (0..8)
+            .map(|_| {
+                let links = links.clone();
+                tokio::spawn(async move {
+                    let mut answered = 0;
+                    loop {
+                        match call(&links, addr, b"x").await {
+                            Ok(_) => answered += 1,
+                            Err(error) => return (answered, error),
+                        }
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        server.stop().await;
+        for caller in callers {
+            let (answered, error) = caller.await.unwrap();
+            assert!(answered > 0 && matches!(error, CallError::NotSent(_)), "{error}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_peer_that_comes_back_is_found_again() {
     let server = Server::start("127.0.0.1:0", echo());
