@@ -184,7 +184,7 @@ fn a_leader_whose_disk_is_full_steps_aside_and_comes_back() {
 
 /// Kills a follower and has it come back with what `damage` leaves of its log.
 fn come_back_without(damage: impl Fn(&mut Cluster, u64)) {
-    let mut cluster = Cluster::new(3);
+    let mut cluster = Cluster::led_by_the_first(3);
     let leader = cluster.leader();
     for number in 0..20 {
         cluster.write(&format!("before-{number}"));

@@ -167,6 +167,8 @@ pub struct Cluster {
     /// What each server has written down about its log.
     marks: BTreeMap<u64, Arc<Mutex<Option<LogMark>>>>,
     servers: BTreeMap<u64, Server>,
+    /// How long a leader may be silent before another stands; none: as in production.
+    silence: Option<Duration>,
 }
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -174,12 +176,22 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 impl Cluster {
     /// All are voters, and the state is founded.
     pub fn new(servers: u64) -> Cluster {
+        Cluster::of(servers, None)
+    }
+
+    /// The same, led by the first however busy the machine is.
+    pub fn led_by_the_first(servers: u64) -> Cluster {
+        Cluster::of(servers, Some(2 * PATIENCE))
+    }
+
+    fn of(servers: u64, silence: Option<Duration>) -> Cluster {
         let here = Runtime::new().unwrap();
         let dirs = (1..=servers).map(|id| (id, dir())).collect();
         let disks = (1..=servers).map(|id| (id, Arc::default())).collect();
         let marks = (1..=servers).map(|id| (id, Arc::default())).collect();
-        let (switch, servers_up) = (Arc::default(), BTreeMap::new());
-        let mut cluster = Cluster { here, switch, dirs, disks, marks, servers: servers_up };
+        let switch = Arc::default();
+        let mut cluster =
+            Cluster { here, switch, dirs, disks, marks, servers: BTreeMap::new(), silence };
         (1..=servers).for_each(|id| cluster.start(id));
         let first = cluster.raft(1);
         cluster.here.block_on(async {
@@ -203,7 +215,10 @@ impl Cluster {
             Ok(())
         };
         let marker = Marker(Arc::new(keep));
-        let config = Config { mark: known, marker, ..config(id, &self.dirs[&id]) };
+        let mut config = Config { mark: known, marker, ..config(id, &self.dirs[&id]) };
+        if let Some(silence) = self.silence {
+            (config.election_min, config.election_max) = (silence, 2 * silence);
+        }
         let port = Arc::new(Port { from: id, switch: self.switch.clone() });
         let (writer, replica) = replica::new(Part::Server);
         let metrics = Metrics::default();
