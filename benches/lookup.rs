@@ -4,7 +4,8 @@
 //! `scripts/bench-lookup` starts what is measured and runs this:
 //! `cargo bench --bench lookup -- ADDRESS WAITERS SECONDS`. What it is at stands on its standard output;
 //! with each line it waits for one on its standard input, so that whoever started it can look at
-//! the server meanwhile. It speaks plain HTTP/1.1, one request to a connection.
+//! the server meanwhile. It speaks plain HTTP/1.1, one request to a connection, which it leaves open as
+//! clients do.
 
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
@@ -73,8 +74,11 @@ async fn wake(at: SocketAddr, waiters: usize) -> anyhow::Result<()> {
     let began = Instant::now();
     let changing = tokio::spawn(async move { change(at, &registration(ONE, 2)).await });
     let mut times = Vec::with_capacity(waiters);
+    // To close them is work for both sides that nobody waits for.
+    let mut open = Vec::with_capacity(waiters);
     while let Some(answered) = tokio::time::timeout(LATE, waiting.join_next()).await? {
-        let (came, answer) = answered??;
+        let (came, answer, stream) = answered??;
+        open.push(stream);
         ensure!(answer.status == 200, "a query was answered with {}", answer.status);
         ensure!(answer.index > index && answer.body.contains("\"Port\":2"), "an old answer");
         times.push((came - began).as_secs_f64() * 1000.0);
@@ -111,7 +115,7 @@ async fn pass_by(at: SocketAddr, waiters: usize, seconds: u32) -> anyhow::Result
 async fn wait(
     at: SocketAddr,
     paths: impl Iterator<Item = String>,
-) -> anyhow::Result<JoinSet<anyhow::Result<(Instant, Answer)>>> {
+) -> anyhow::Result<JoinSet<anyhow::Result<(Instant, Answer, TcpStream)>>> {
     let (mut waiting, mut opening) = (JoinSet::new(), JoinSet::new());
     let mut paths = paths.peekable();
     while paths.peek().is_some() || !opening.is_empty() {
@@ -121,10 +125,10 @@ async fn wait(
             opening.spawn(async move { open(at, "GET", &path, "").await });
         }
         if let Some(opened) = opening.join_next().await {
-            let stream = opened??;
+            let mut stream = opened??;
             waiting.spawn(async move {
-                let answer = read(stream).await?;
-                Ok((Instant::now(), answer))
+                let answer = read(&mut stream).await?;
+                Ok((Instant::now(), answer, stream))
             });
         }
     }
@@ -179,30 +183,42 @@ async fn apply(at: SocketAddr, steps: impl Iterator<Item = String>) -> anyhow::R
 }
 
 async fn ask(at: SocketAddr, method: &str, path: &str, body: &str) -> anyhow::Result<Answer> {
-    read(open(at, method, path, body).await?).await
+    read(&mut open(at, method, path, body).await?).await
 }
 
 async fn open(at: SocketAddr, method: &str, path: &str, body: &str) -> anyhow::Result<TcpStream> {
     let mut stream = TcpStream::connect(at).await.context("a connection")?;
     stream.set_nodelay(true)?;
     let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: {at}\r\nContent-Length: {length}\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).await?;
     Ok(stream)
 }
 
-/// The server closes behind its answer.
-async fn read(mut stream: TcpStream) -> anyhow::Result<Answer> {
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).await?;
-    let text = String::from_utf8_lossy(&all);
-    let (head, body) = text.split_once("\r\n\r\n").context("no whole answer")?;
+async fn read(stream: &mut TcpStream) -> anyhow::Result<Answer> {
+    let mut all = Vec::with_capacity(2048);
+    loop {
+        ensure!(stream.read_buf(&mut all).await? > 0, "the connection ended before the answer");
+        if let Some(answer) = whole(&all)? {
+            return Ok(answer);
+        }
+    }
+}
+
+/// None: there is more to come. What came in chunks keeps their sizes.
+fn whole(all: &[u8]) -> anyhow::Result<Option<Answer>> {
+    let text = String::from_utf8_lossy(all);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return Ok(None) };
+    let header = |name: &str| {
+        let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+        fields.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
+    };
+    let complete = match header("content-length") {
+        Some(length) => body.len() >= length.parse()?,
+        None => body.ends_with("0\r\n\r\n"),
+    };
     let status = head.split(' ').nth(1).context("no status")?.parse()?;
-    let index = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case("x-consul-index").then(|| value.parse().ok())?
-    });
-    Ok(Answer { status, index: index.unwrap_or_default(), body: body.to_owned() })
+    let index = header("x-consul-index").and_then(|index| index.parse().ok()).unwrap_or_default();
+    Ok(complete.then(|| Answer { status, index, body: body.to_owned() }))
 }

@@ -1,6 +1,7 @@
 //! One request's way: path, method, parameters, handler, answer.
 
 use std::borrow::Cow;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -98,27 +99,33 @@ pub async fn whole(body: Body, max: usize) -> Result<Bytes, BodyError> {
 }
 
 /// Answers every path that no other front claims.
-pub async fn answer(State(front): State<Arc<Front>>, request: Request<Body>) -> Response<Body> {
+pub fn answer(
+    State(front): State<Arc<Front>>,
+    request: Request<Body>,
+) -> impl Future<Output = Response<Body>> {
+    // Before it begins, so that the request is not kept beside its parts.
     let (parts, body) = request.into_parts();
-    let raw = parts.uri.path();
-    let (route, rest) = match locate(raw, parts.uri.query(), &parts.method) {
-        Ok(located) => located,
-        Err(response) => {
-            let response = *response;
-            front.requests.count("unknown", response.status());
-            return response;
+    async move {
+        let raw = parts.uri.path();
+        let (route, rest) = match locate(raw, parts.uri.query(), &parts.method) {
+            Ok(located) => located,
+            Err(response) => {
+                let response = *response;
+                front.requests.count("unknown", response.status());
+                return response;
+            }
+        };
+        let mut response = match enter(&front, route, &parts, rest, body).await {
+            Ok(response) => response,
+            Err(failure) => failure.into_response(),
+        };
+        guard::note_default(&front, &mut response);
+        if gzip::is_accepted(&parts.headers) {
+            response = gzip::compressed(response).await;
         }
-    };
-    let mut response = match enter(&front, route, &parts, rest, body).await {
-        Ok(response) => response,
-        Err(failure) => failure.into_response(),
-    };
-    guard::note_default(&front, &mut response);
-    if gzip::is_accepted(&parts.headers) {
-        response = gzip::compressed(response).await;
+        front.requests.count(route.class, response.status());
+        response
     }
-    front.requests.count(route.class, response.status());
-    response
 }
 
 async fn enter(
@@ -183,16 +190,16 @@ async fn dispatch(endpoint: Endpoint, call: Call<'_>, body: Body) -> Answer {
         Endpoint::SessionInfo => session::info(call).boxed().await,
         Endpoint::SessionNode => session::node(call).boxed().await,
         Endpoint::SessionList => session::list(call).boxed().await,
-        Endpoint::HealthService => health::service(call).boxed().await,
-        Endpoint::HealthChecks => health::checks(call).boxed().await,
-        Endpoint::HealthNode => health::node(call).boxed().await,
-        Endpoint::HealthState => health::state(call).boxed().await,
+        Endpoint::HealthService => health::service(&call).boxed().await,
+        Endpoint::HealthChecks => health::checks(&call).boxed().await,
+        Endpoint::HealthNode => health::node(&call).boxed().await,
+        Endpoint::HealthState => health::state(&call).boxed().await,
         Endpoint::CatalogDatacenters => catalog::datacenters(&call),
-        Endpoint::CatalogNodes => catalog::nodes(call).boxed().await,
-        Endpoint::CatalogServices => catalog::services(call).boxed().await,
-        Endpoint::CatalogService => catalog::service(call).boxed().await,
-        Endpoint::CatalogNode => catalog::node(call).boxed().await,
-        Endpoint::CatalogNodeServices => catalog::node_services(call).boxed().await,
+        Endpoint::CatalogNodes => catalog::nodes(&call).boxed().await,
+        Endpoint::CatalogServices => catalog::services(&call).boxed().await,
+        Endpoint::CatalogService => catalog::service(&call).boxed().await,
+        Endpoint::CatalogNode => catalog::node(&call).boxed().await,
+        Endpoint::CatalogNodeServices => catalog::node_services(&call).boxed().await,
         Endpoint::CatalogRegister => catalog::register(call, body).boxed().await,
         Endpoint::CatalogDeregister => catalog::deregister(call, body).boxed().await,
         Endpoint::Mesh(mesh) => mesh::answer(call, mesh, body).boxed().await,

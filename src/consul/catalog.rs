@@ -32,12 +32,12 @@ pub fn datacenters(call: &Call<'_>) -> Answer {
     Ok(response)
 }
 
-pub async fn nodes(call: Call<'_>) -> Answer {
-    shared::of_catalog(&call, "", || {
+pub async fn nodes(call: &Call<'_>) -> Answer {
+    shared::of_catalog(call, "", || {
         Ok(Box::new(Nodes {
             filter: Filter::of(&call.params, schema::NODE)?,
             meta: params::node_meta(&call.params),
-            near: near(&call),
+            near: near(call),
             datacenter: call.front.config.datacenter.clone(),
             pretty: call.pretty(),
         }))
@@ -79,8 +79,8 @@ impl Question for Nodes {
 }
 
 /// Every service's name with the tags of all its instances.
-pub async fn services(call: Call<'_>) -> Answer {
-    shared::of_catalog(&call, "", || {
+pub async fn services(call: &Call<'_>) -> Answer {
+    shared::of_catalog(call, "", || {
         Ok(Box::new(Services {
             filter: Filter::of(&call.params, schema::SERVICE_NODE)?,
             meta: params::node_meta(&call.params),
@@ -155,9 +155,9 @@ fn services_of(
 }
 
 /// All instances of a service, whatever their health.
-pub async fn service(call: Call<'_>) -> Answer {
-    shared::of_catalog(&call, "", || {
-        let wanted = Wanted::of(&call)?;
+pub async fn service(call: &Call<'_>) -> Answer {
+    shared::of_catalog(call, "", || {
+        let wanted = Wanted::of(call)?;
         let filter = Filter::of(&call.params, schema::SERVICE_NODE)?;
         Ok(Box::new(OfService { wanted, filter }))
     })
@@ -201,21 +201,21 @@ struct NodeWith<'a, S> {
 const ID_LEAST: usize = 2;
 
 /// A node with its instances by id; `null` where there is none.
-pub async fn node(call: Call<'_>) -> Answer {
+pub async fn node(call: &Call<'_>) -> Answer {
     of_node(call, false).await
 }
 
 /// The same with the instances in a list.
-pub async fn node_services(call: Call<'_>) -> Answer {
+pub async fn node_services(call: &Call<'_>) -> Answer {
     of_node(call, true).await
 }
 
-async fn of_node(call: Call<'_>, listed: bool) -> Answer {
+async fn of_node(call: &Call<'_>, listed: bool) -> Answer {
     let asked = call.name().into_owned();
     // Asked by its id, a node is still watched by its name.
     let known = look_up(&call.front.cluster.snapshot(), &asked).map(|(folded, _)| folded.clone());
     let folded = known.unwrap_or_else(|| Folded::new(&asked));
-    shared::of_catalog(&call, folded.clone().as_str(), || {
+    shared::of_catalog(call, folded.clone().as_str(), || {
         call.required("Missing node name")?;
         Ok(Box::new(OfNode {
             asked,

@@ -18,10 +18,10 @@ use super::shared::{self, Content, Mark, Question};
 
 /// `health/service/:name`: `tag`, `node-meta`, `passing`, `filter` and `near` narrow or order the
 /// rows, and do not change the index.
-pub async fn service(call: Call<'_>) -> Answer {
-    shared::of_catalog(&call, "", || {
-        let wanted = Wanted::of(&call)?;
-        let passing = passing(&call)?;
+pub async fn service(call: &Call<'_>) -> Answer {
+    shared::of_catalog(call, "", || {
+        let wanted = Wanted::of(call)?;
+        let passing = passing(call)?;
         let filter = Filter::of(&call.params, schema::HEALTH)?;
         Ok(Box::new(OfService { wanted, passing, filter }))
     })
@@ -63,10 +63,10 @@ fn passing(call: &Call<'_>) -> Result<bool, Failure> {
 }
 
 /// `health/checks/:service`: the checks of the instances, not those of their nodes.
-pub async fn checks(call: Call<'_>) -> Answer {
-    shared::of_catalog(&call, "", || {
-        let wanted = Wanted::of(&call)?;
-        Ok(Box::new(OfInstances { wanted, which: Which::of(&call)? }))
+pub async fn checks(call: &Call<'_>) -> Answer {
+    shared::of_catalog(call, "", || {
+        let wanted = Wanted::of(call)?;
+        Ok(Box::new(OfInstances { wanted, which: Which::of(call)? }))
     })
     .await
 }
@@ -142,10 +142,10 @@ impl Question for OfInstances {
 }
 
 /// `health/node/:node`: everything that is checked on it.
-pub async fn node(call: Call<'_>) -> Answer {
-    shared::of_catalog(&call, "", || {
+pub async fn node(call: &Call<'_>) -> Answer {
+    shared::of_catalog(call, "", || {
         let name = call.required("Missing node name")?;
-        Ok(Box::new(OfNode { node: Folded::new(&name), which: Which::of(&call)? }))
+        Ok(Box::new(OfNode { node: Folded::new(&name), which: Which::of(call)? }))
     })
     .await
 }
@@ -173,10 +173,10 @@ impl Question for OfNode {
 }
 
 /// `health/state/:state`: checks of all nodes that are in it; an unknown word matches none.
-pub async fn state(call: Call<'_>) -> Answer {
-    shared::of_catalog(&call, "", || {
+pub async fn state(call: &Call<'_>) -> Answer {
+    shared::of_catalog(call, "", || {
         call.required("Missing check state")?;
-        Ok(Box::new(InState { wanted: state_filter(&call.rest), which: Which::of(&call)? }))
+        Ok(Box::new(InState { wanted: state_filter(&call.rest), which: Which::of(call)? }))
     })
     .await
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
 #[derive(Debug, Clone, Default)]
@@ -12,6 +13,11 @@ pub struct Tasks {
 
 impl Tasks {
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        // On the heap by itself: what runs a task is compiled once for all of them.
+        self.run(name, Box::pin(task));
+    }
+
+    fn run(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         let running = tokio::spawn(task);
         self.tracker.spawn(async move {
             if let Err(error) = running.await

@@ -24,9 +24,14 @@ struct Upstream {
 
 impl Upstream {
     async fn start() -> Upstream {
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (tcp, udp) = loop {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            // A port that is free over TCP may be somebody's over UDP.
+            if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+                break (tcp, udp);
+            }
+        };
         let addr = tcp.local_addr().unwrap();
-        let udp = UdpSocket::bind(addr).await.unwrap();
         let upstream = Upstream { addr, asked: Arc::default() };
         let serving = upstream.clone();
         tokio::spawn(async move {

@@ -11,7 +11,9 @@ mod pulse;
 mod requests;
 mod secure;
 mod serve;
+mod spoken;
 mod token;
+
 mod written;
 
 #[cfg(test)]
