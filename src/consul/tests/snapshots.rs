@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 
 use super::Api;
 
-async fn save(api: &Api, path: &str) -> Bytes {
+pub(super) async fn save(api: &Api, path: &str) -> Bytes {
     let request = Request::builder().uri(path).body(Body::empty()).expect("a request");
     let response = api.router.clone().oneshot(request).await.expect("an answer");
     let (parts, body) = response.into_parts();

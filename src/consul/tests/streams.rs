@@ -16,6 +16,7 @@ use crate::model::limits;
 use super::Api;
 use super::access::change;
 use super::acl::{SECRETS, enable, token};
+use super::snapshots::save;
 
 #[derive(Debug, Clone, PartialEq)]
 struct Event {
@@ -216,6 +217,35 @@ async fn an_index_of_the_catalog_will_do_for_services() {
     // An id of another lineage says nothing about this one.
     let mut stream = Stream::resume(&api, "service=web", "999999-999999-fffff").await;
     assert_eq!(status(&stream.expect().await), "warning");
+}
+
+#[tokio::test]
+async fn a_restore_is_told_and_what_was_before_is_no_place_to_go_on_from() {
+    let soon = Duration::from_secs(10);
+    let api = Api::new();
+    put(&api, "web", "passing").await;
+    api.put("/v1/kv/conf/1", "old").await;
+    let saved = save(&api, "/v1/snapshot").await;
+    put(&api, "web", "critical").await;
+    api.put("/v1/kv/a", "x").await;
+    api.delete("/v1/kv/conf/1").await;
+    let mut stream = Stream::open(&api, ALL, &[]).await;
+    let mut before = Vec::new();
+    for _ in 0..3 {
+        before.push(timeout(soon, stream.next()).await.expect("in time").expect("an event"));
+    }
+    assert_eq!(api.put("/v1/snapshot", saved).await.status, 200);
+    let mut resumed = Stream::resume(&api, ALL, &before[2].id).await;
+    for (whose, stream) in [("open", &mut stream), ("resumed", &mut resumed)] {
+        let mut told = BTreeMap::new();
+        for _ in 0..3 {
+            let event = timeout(soon, stream.next()).await.expect(whose).expect("an event");
+            told.insert(event.kind.clone(), event);
+        }
+        assert_eq!(status(&told["service"]), "passing", "{whose}");
+        assert_eq!(told["key"].data["Rows"], Value::Array(Vec::new()), "{whose}");
+        assert_eq!(told["prefix"].data["Rows"][0]["Key"], "conf/1", "{whose}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
