@@ -214,7 +214,7 @@ pub const DNS_PIPELINE: usize = 32;
 /// Datagrams that a DNS worker answers from one state.
 pub const DNS_BATCH: usize = 64;
 /// Encoded answers that one DNS worker keeps.
-pub const DNS_MEMO: usize = 32 * 1024 * 1024;
+pub const DNS_MEMO: usize = 64 * 1024 * 1024;
 /// Host names that are followed for one DNS answer.
 pub const DNS_ALIASES: usize = 32;
 /// Sources beyond loopback whose DNS queries a worker counts.
