@@ -15,10 +15,6 @@ use crate::net::Connection;
 use super::authority::Reader;
 use super::gather::Gather;
 
-/// What an HTTP/2 client sends first (RFC 9113, section 3.4); these many bytes tell it apart from
-/// every method of HTTP/1.
-const PREFACE: &[u8] = b"PRI * ";
-
 /// How long a connection may be at what.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
@@ -44,8 +40,6 @@ struct State {
     /// A head has begun to come.
     head_since: Option<Instant>,
     quiet_since: Instant,
-    /// Bytes of the preface that have come; none once it is known to be HTTP/1.
-    preface: Option<usize>,
     /// HTTP/2: bytes between requests are frames of the protocol, not heads.
     multiplexed: bool,
 }
@@ -60,7 +54,6 @@ impl Pulse {
             requests: 0,
             head_since: Some(now),
             quiet_since: now,
-            preface: Some(0),
             multiplexed: false,
         })))
     }
@@ -70,12 +63,18 @@ impl Pulse {
     }
 
     /// Bytes have come.
-    fn arrived(&self, bytes: &[u8], now: Instant) {
+    fn arrived(&self, now: Instant) {
         let mut state = self.state();
-        state.look_for_preface(bytes);
         if !state.multiplexed && state.requests == 0 && state.head_since.is_none() {
             state.head_since = Some(now);
         }
+    }
+
+    /// It is HTTP/2 that is spoken.
+    pub(super) fn multiplex(&self) {
+        let mut state = self.state();
+        state.multiplexed = true;
+        state.head_since = None;
     }
 
     /// A head is complete; the request lasts as long as what is returned.
@@ -99,21 +98,6 @@ impl Pulse {
         // cut off within twice its time, the wait is never longer than that.
         let end = state.quiet_since + patience.idle;
         if now < end { Verdict::Wait(end.min(now + patience.head)) } else { Verdict::Idle }
-    }
-}
-
-impl State {
-    fn look_for_preface(&mut self, bytes: &[u8]) {
-        let Some(matched) = self.preface else { return };
-        let rest = PREFACE.get(matched..).unwrap_or_default();
-        let common = rest.iter().zip(bytes).take_while(|(a, b)| a == b).count();
-        if common == rest.len() {
-            self.multiplexed = true;
-            self.head_since = None;
-            self.preface = None;
-        } else {
-            self.preface = (common == bytes.len()).then_some(matched + common);
-        }
     }
 }
 
@@ -153,9 +137,8 @@ impl AsyncRead for Watched {
         let Watched { stream, reader, pulse, .. } = self.get_mut();
         let before = buf.filled().len();
         let polled = reader.poll_read(stream, cx, buf);
-        let come = buf.filled().get(before..).unwrap_or_default();
-        if !come.is_empty() {
-            pulse.arrived(come, Instant::now());
+        if buf.filled().len() > before {
+            pulse.arrived(Instant::now());
         }
         polled
     }
@@ -238,8 +221,8 @@ mod tests {
         drop(turn);
         assert!(matches!(pulse.judge(after(start, 59), PATIENCE), Verdict::Wait(_)));
         assert_eq!(pulse.judge(after(start, 60), PATIENCE), Verdict::Idle);
-        pulse.arrived(b"GET", after(start, 30));
-        pulse.arrived(b" /", after(start, 39));
+        pulse.arrived(after(start, 30));
+        pulse.arrived(after(start, 39));
         let late = after(start, 40);
         assert_eq!(pulse.judge(late, PATIENCE), Verdict::HalfSent, "by its first byte");
     }
@@ -247,17 +230,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn frames_between_requests_are_no_half_sent_heads() {
         let start = Instant::now();
-        for pieces in [vec![&b"PRI * HTTP/2.0\r\n"[..]], vec![&b"PR"[..], b"I", b" * HTTP"]] {
-            let pulse = Pulse::new(start);
-            for piece in pieces {
-                pulse.arrived(piece, start);
-            }
-            pulse.arrived(b"a ping", after(start, 20));
-            assert!(matches!(pulse.judge(after(start, 59), PATIENCE), Verdict::Wait(_)));
-            assert_eq!(pulse.judge(after(start, 60), PATIENCE), Verdict::Idle);
-        }
         let pulse = Pulse::new(start);
-        pulse.arrived(b"PROPFIND / HTTP/1.1", start);
+        pulse.arrived(start);
+        pulse.multiplex();
+        pulse.arrived(after(start, 20));
+        assert!(matches!(pulse.judge(after(start, 59), PATIENCE), Verdict::Wait(_)));
+        assert_eq!(pulse.judge(after(start, 60), PATIENCE), Verdict::Idle);
+        let pulse = Pulse::new(start);
+        pulse.arrived(start);
         assert_eq!(pulse.judge(after(start, 10), PATIENCE), Verdict::HalfSent);
     }
 }

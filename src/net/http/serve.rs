@@ -168,6 +168,7 @@ where
         }
         // On the heap: it takes twice the room of the other.
         Spoken::Http2 => {
+            pulse.multiplex();
             let mut connection = Box::pin(house.http2.serve_connection(stream, answer));
             attend(connection.as_mut(), &pulse, &house).await
         }

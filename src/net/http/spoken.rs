@@ -141,6 +141,7 @@ mod tests {
             (Spoken::Http1, b"GET / HTTP/1.1\r\n\r\n"),
             (Spoken::Http1, b"PRI * HTTP/2.0\r\n\r\nXX"),
             (Spoken::Http1, b"PRI * "),
+            (Spoken::Http1, b"PROPFIND / HTTP/1.1\r\n\r\n"),
             (Spoken::Http1, b""),
             (Spoken::Http1, &long),
         ] {
