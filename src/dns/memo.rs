@@ -1,8 +1,9 @@
 //! Encoded answers that are still true, so that most queries are a look-up and a copy.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
-use crate::model::{Index, limits};
+use crate::model::{Index, fold, limits};
 use crate::state::State;
 
 use super::lookup::Found;
@@ -12,12 +13,29 @@ use super::wire::NAME;
 /// Bytes of an entry beside its records, roughly.
 const ENTRY: usize = 320;
 
+/// Services are told apart by so much of their hash where it is asked which of them moved.
+const FIELDS: usize = 4096;
+
 /// One worker's memory, bounded by `limits::DNS_MEMO`. It has two halves: what is asked for moves
 /// into the younger, and when that is full the elder is forgotten and they change places.
 #[derive(Default)]
 pub struct Memo {
     young: Half,
     old: Half,
+    moves: Moves,
+}
+
+/// When services moved last, as far as that is followed: most answers are known to be true
+/// without a look into the state, however fast others change.
+struct Moves {
+    lineage: u64,
+    /// Followed so far.
+    upto: Index,
+    /// All may have moved up to here.
+    all: Index,
+    /// By field: the state in which some service of it was found to have moved.
+    fields: Box<[Index; FIELDS]>,
+    hasher: RandomState,
 }
 
 #[derive(Default)]
@@ -31,8 +49,10 @@ struct Entry {
     subject: Subject,
     found: Found,
     truth: Truth,
-    /// The state in which that was last compared.
-    seen: Seen,
+    /// The index of the state in which that was last compared.
+    seen: Index,
+    /// Of the service; none where the answer hangs on something else.
+    field: Option<u16>,
     weight: usize,
 }
 
@@ -50,12 +70,6 @@ enum Subject {
 struct Truth {
     own: Index,
     queries: Index,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    lineage: u64,
-    index: Index,
 }
 
 impl Subject {
@@ -89,20 +103,63 @@ impl Subject {
     }
 }
 
-impl Seen {
-    fn of(state: &State) -> Seen {
-        Seen { lineage: state.identity().lineage, index: state.index() }
+impl Default for Moves {
+    fn default() -> Moves {
+        let fields = Box::new([0; FIELDS]);
+        Moves { lineage: 0, upto: 0, all: 0, fields, hasher: RandomState::new() }
+    }
+}
+
+impl Moves {
+    fn field(&self, subject: &Subject) -> Option<u16> {
+        match subject {
+            Subject::Service(name) => Some(self.field_of(&fold(name))),
+            Subject::Node(_) | Subject::Query(_) => None,
+        }
+    }
+
+    fn field_of(&self, service: &str) -> u16 {
+        (self.hasher.hash_one(service) % FIELDS as u64) as u16
+    }
+
+    /// False: it is another past, of which nothing is known.
+    fn follow(&mut self, state: &State) -> bool {
+        let (lineage, index) = (state.identity().lineage, state.index());
+        if self.lineage != lineage {
+            return false;
+        }
+        if self.upto == index {
+            return true;
+        }
+        match state.services_moved_since(self.upto) {
+            Some(services) => {
+                for service in services {
+                    let field = usize::from(self.field_of(service.as_str()));
+                    if let Some(moved) = self.fields.get_mut(field) {
+                        *moved = index;
+                    }
+                }
+            }
+            None => self.all = index,
+        }
+        self.upto = index;
+        true
+    }
+
+    /// Whether that field stood still since.
+    fn is_still(&self, field: Option<u16>, since: Index) -> bool {
+        let moved = |field: u16| self.fields.get(usize::from(field)).copied();
+        field.and_then(moved).unwrap_or(self.upto).max(self.all) <= since
     }
 }
 
 impl Entry {
-    fn is_true(&mut self, state: &State) -> bool {
-        let seen = Seen::of(state);
-        if self.seen != seen {
-            if self.seen.lineage != seen.lineage || self.truth != self.subject.truth(state) {
+    fn is_true(&mut self, state: &State, moves: &Moves) -> bool {
+        if !moves.is_still(self.field, self.seen) {
+            if self.truth != self.subject.truth(state) {
                 return false;
             }
-            self.seen = seen;
+            self.seen = state.index();
         }
         true
     }
@@ -125,6 +182,7 @@ impl Half {
 impl Memo {
     /// The answers to the name in lower case, if they are kept and true in this state.
     pub fn get(&mut self, name: &[u8], qtype: u16, state: &State) -> Option<&mut Found> {
+        self.follow(state);
         let mut buffer = [0; NAME + 2];
         let key: &[u8] = key(name, qtype, &mut buffer)?;
         if !self.young.entries.contains_key(key) {
@@ -132,7 +190,7 @@ impl Memo {
             self.keep(key, entry);
         }
         let entry = self.young.entries.get_mut(key)?;
-        if entry.is_true(state) { Some(&mut entry.found) } else { None }
+        if entry.is_true(state, &self.moves) { Some(&mut entry.found) } else { None }
     }
 
     /// Keeps what was found for something that is there.
@@ -149,9 +207,19 @@ impl Memo {
         let Some(subject) = Subject::of(target, state) else { return };
         let mut buffer = [0; NAME + 2];
         let Some(key) = key(name, qtype, &mut buffer) else { return };
-        let (truth, seen) = (subject.truth(state), Seen::of(state));
+        self.follow(state);
+        let (truth, field) = (subject.truth(state), self.moves.field(&subject));
         self.old.remove(key);
-        self.keep(key.into(), Entry { subject, found, truth, seen, weight });
+        let seen = state.index();
+        self.keep(key.into(), Entry { subject, found, truth, seen, field, weight });
+    }
+
+    fn follow(&mut self, state: &State) {
+        if !self.moves.follow(state) {
+            *self = Memo::default();
+            self.moves.lineage = state.identity().lineage;
+            (self.moves.upto, self.moves.all) = (state.index(), state.index());
+        }
     }
 
     fn keep(&mut self, key: Box<[u8]>, entry: Entry) {

@@ -16,7 +16,7 @@ pub use health::Health;
 pub use id::{AclId, Applied, Index, LeaseId, NodeId, QueryId, Revision, SessionId};
 pub use instance::{Endpoint, ServiceDef, Source, TaggedAddress, Weights};
 pub use member::{Member, Role};
-pub use name::{Folded, NameError, NodeName, validate_service_name};
+pub use name::{Folded, NameError, NodeName, fold, validate_service_name};
 pub use range::KeyRange;
 pub use time::Stamp;
 pub use token::{Digest, TokenId, unhex};

@@ -1,6 +1,6 @@
 //! Names of nodes and services: what is accepted, and how they compare.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,11 +26,7 @@ pub struct Folded(Arc<str>);
 impl Folded {
     /// The name in lower case.
     pub fn new(name: &str) -> Folded {
-        if name.chars().any(char::is_uppercase) {
-            Folded(name.to_lowercase().into())
-        } else {
-            Folded(name.into())
-        }
+        Folded(fold(name).into())
     }
 
     /// The same; a name that is in lower case already is shared, not copied.
@@ -41,6 +37,11 @@ impl Folded {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The name in lower case, as a `Folded` borrows it: what is looked up need not be owned.
+pub fn fold(name: &str) -> Cow<'_, str> {
+    if name.chars().any(char::is_uppercase) { name.to_lowercase().into() } else { name.into() }
 }
 
 impl Borrow<str> for Folded {

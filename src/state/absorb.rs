@@ -19,6 +19,7 @@ impl State {
     /// Takes one entry's changes over and says what they touched. The same on servers and edges;
     /// entries come in log order.
     pub fn absorb(&mut self, changes: &Changes) -> BTreeSet<Topic> {
+        let before = self.index;
         self.applied = changes.applied;
         self.stamp = changes.stamp;
         self.index = changes.index;
@@ -41,6 +42,7 @@ impl State {
         if changes.rows.iter().any(|row| !row.is_quiet()) {
             touch.topics.insert(Topic::All);
         }
+        self.moved.push(before, changes.index, &touch.topics);
         touch.topics
     }
 

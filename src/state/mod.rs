@@ -18,6 +18,7 @@ mod hash;
 mod history;
 mod keys;
 mod loading;
+mod moved;
 mod past;
 mod pattern;
 mod permits;
@@ -48,6 +49,7 @@ use crate::model::{AclId, Applied, Index, LeaseId, Member, NodeId, Revision, Sta
 
 use catalog::Catalog;
 use events::Events;
+use moved::Moved;
 use query::Queries;
 use recent::Recent;
 use sessions::Sessions;
@@ -118,6 +120,8 @@ pub struct State {
     history: Option<History>,
     /// Derived, where there is no history: the newest of it.
     recent: Recent,
+    /// Derived: the services that changed last.
+    moved: Moved,
     /// Server part: who may be let in.
     tokens: OrdMap<TokenId, TokenRow>,
     /// Server part: what the passwords of users are held against.
@@ -164,6 +168,7 @@ impl State {
                 Part::Shared => None,
             },
             recent: Recent::default(),
+            moved: Moved::default(),
             tokens: OrdMap::new(),
             passwords: OrdMap::new(),
             secrets: OrdMap::new(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Endpoint, Folded, Health, Index};
+use crate::model::{Endpoint, Folded, Health, Index, fold};
 
 use super::State;
 use super::catalog::{NodeEntry, ServiceEntry};
@@ -122,7 +122,7 @@ impl State {
 
     /// The node of that name, whatever its case.
     pub fn node(&self, name: &str) -> Option<&Arc<NodeRow>> {
-        self.catalog.nodes.get(&Folded::new(name)).map(|entry| &entry.row)
+        self.catalog.nodes.get(&*fold(name)).map(|entry| &entry.row)
     }
 
     /// The same with its name as the state has it.
@@ -219,12 +219,18 @@ impl State {
         self.service_entry(service).map_or(self.absent_service_index(), |e| e.checks_index)
     }
 
+    /// The services whose `service_health_index` moved behind `since`, some perhaps more than once.
+    /// None where that is no longer known.
+    pub fn services_moved_since(&self, since: Index) -> Option<impl Iterator<Item = &Folded>> {
+        self.moved.since(since, self.index)
+    }
+
     fn node_entry(&self, node: &str) -> Option<&NodeEntry> {
-        self.catalog.nodes.get(&Folded::new(node))
+        self.catalog.nodes.get(&*fold(node))
     }
 
     fn service_entry(&self, service: &str) -> Option<&ServiceEntry> {
-        self.catalog.services.get(&Folded::new(service))
+        self.catalog.services.get(&*fold(service))
     }
 
     fn absent_node_index(&self) -> Index {

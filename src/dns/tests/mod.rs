@@ -2,6 +2,7 @@
 
 mod aliases;
 mod forms;
+mod freshness;
 mod guarded;
 mod limits;
 mod malformed;

@@ -9,6 +9,7 @@ mod followers;
 mod housekeeping;
 mod indexes;
 mod model;
+mod moved;
 mod places;
 mod queries;
 mod quota;
