@@ -9,11 +9,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use crate::model::limits;
+use crate::net::http::take_in;
 
 pub(super) struct Lent<B: Body> {
     /// Until it goes back.
@@ -33,19 +32,9 @@ impl<B: Body<Data = Bytes> + Unpin> Rest<B> {
     /// Takes in what is left of the body, if whoever answered has let go of it: so much as a
     /// message may have, and only for a moment. A stream's client may never end it.
     pub(super) async fn take_in(mut self) {
-        let Ok(mut body) = self.0.try_recv() else { return };
-        let all = async {
-            let mut room = limits::ETCD_MESSAGE;
-            while let Some(Ok(frame)) = body.frame().await {
-                let len = frame.data_ref().map_or(0, Bytes::len);
-                match room.checked_sub(len) {
-                    Some(left) => room = left,
-                    None => return,
-                }
-            }
-        };
-        // Who sends more, or nothing, is answered as well.
-        let _ = timeout(limits::REFUSED_BODY, all).await;
+        if let Ok(body) = self.0.try_recv() {
+            take_in(body, limits::ETCD_MESSAGE).await;
+        }
     }
 }
 

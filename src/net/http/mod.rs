@@ -19,7 +19,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-pub use body::{BodyError, collect, pieces};
+pub use body::{BodyError, collect, pieces, take_in};
 pub use door::{Door, UnixDoor};
 pub use hosts::{HostRules, Verdict};
 pub use names::ClientName;

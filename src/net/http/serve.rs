@@ -6,9 +6,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{Either, Ready, ready};
+use futures::future::{BoxFuture, Either};
 use futures::{FutureExt as _, TryFutureExt as _};
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, ORIGIN};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
@@ -26,6 +26,7 @@ use crate::model::limits;
 use crate::net::Connection;
 
 use super::authority::stands_in;
+use super::body::take_in;
 use super::door::{Door, Visitor};
 use super::hosts::{Asked, HostRules, Verdict as Origin};
 use super::names::ClientName;
@@ -270,11 +271,11 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 fn answer<S, B>(service: S, house: &House, request: Request<Incoming>) -> Answering<S, B>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: From<&'static str>,
+    B: From<&'static str> + Send + 'static,
 {
     let refusal = match origin(&house.rules, &request) {
         Origin::Allowed => return Either::Left(service.oneshot(request)),
-        Origin::NoHost => return Either::Right(ready(Ok(hostless()))),
+        Origin::NoHost => return Either::Right(refuse(request, hostless()).boxed()),
         Origin::Misdirected => (
             StatusCode::MISDIRECTED_REQUEST,
             "this listener answers to IP addresses, localhost and the names in http.hosts only",
@@ -288,11 +289,24 @@ where
     *response.status_mut() = refusal.0;
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, text);
-    Either::Right(ready(Ok(response)))
+    Either::Right(refuse(request, response).boxed())
 }
 
-type Answering<S, B> =
-    Either<Oneshot<S, Request<Incoming>>, Ready<Result<Response<B>, Infallible>>>;
+type Answering<S, B> = Either<Oneshot<S, Request<Incoming>>, Refusing<B>>;
+
+/// Seldom, so it takes its room only then.
+type Refusing<B> = BoxFuture<'static, Result<Response<B>, Infallible>>;
+
+/// Lets the client send what it is about to send, unless it asks first.
+async fn refuse<B>(
+    request: Request<Incoming>,
+    response: Response<B>,
+) -> Result<Response<B>, Infallible> {
+    if !request.headers().contains_key(EXPECT) {
+        take_in(request.into_body(), limits::REFUSED_BYTES).await;
+    }
+    Ok(response)
+}
 
 /// As Go's servers put it, after which they hang up.
 fn hostless<B: From<&'static str>>() -> Response<B> {

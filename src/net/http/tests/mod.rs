@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::lifecycle::Life;
+use crate::model::limits;
 use crate::net::bind_tcp;
 
 use super::{ClientName, Door, HostRules, Limits, serve};
@@ -79,6 +80,33 @@ async fn old_and_new_clients_are_answered_and_strangers_refused() {
     for (request, status, text) in cases {
         let answer = talk(addr, request).await;
         assert!(answer.starts_with(status) && answer.contains(text), "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_for_the_head_may_send_the_body_and_go_on() {
+    let (addr, _life) = serving(Limits::default()).await;
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    let answer = async |stream: &mut TcpStream| {
+        let mut answer = [0; 1024];
+        let read = timeout(PATIENCE, stream.read(&mut answer)).await.expect("answered");
+        String::from_utf8_lossy(&answer[..read.expect("read")]).into_owned()
+    };
+    let head = "PUT /a HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n";
+    stream.write_all(format!("{head}Content-Length: 4\r\n\r\n").as_bytes()).await.expect("sent");
+    // The head has been read once nothing of it waits any more; the body comes later.
+    tokio::time::sleep(limits::REFUSED_BODY / 5).await;
+    stream.write_all(b"body").await.expect("sent");
+    let refused = answer(&mut stream).await;
+    assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+    assert!(!refused.to_lowercase().contains("connection: close"), "{refused}");
+    stream.write_all(b"GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    assert!(answer(&mut stream).await.ends_with("/next"));
+
+    // Who never sends it is told as well, and so is who asks first.
+    for header in ["", "Expect: 100-continue\r\n"] {
+        let told = talk(addr, &format!("{head}{header}Content-Length: 4\r\n\r\n")).await;
+        assert!(told.starts_with("HTTP/1.1 403"), "{told}");
     }
 }
 
