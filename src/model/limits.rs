@@ -214,9 +214,10 @@ pub const DNS_IDLE: Duration = Duration::from_secs(10);
 pub const DNS_CONNECTIONS_OF_ONE: usize = 128;
 /// Queries of one TCP connection to DNS that wait for an answer from elsewhere.
 pub const DNS_PIPELINE: usize = 32;
-/// Newest changes of which it is kept which services they moved, and services in one of them.
+/// Newest changes of which it is kept which services they moved, and services in one of them: two
+/// megabytes at most, however large the nodes are that change.
 pub const RECENT_MOVES: usize = 1024;
-pub const MOVED_AT_ONCE: usize = 1024;
+pub const MOVED_AT_ONCE: usize = 128;
 /// Datagrams that a DNS worker answers from one state.
 pub const DNS_BATCH: usize = 64;
 /// Encoded answers that one DNS worker keeps.
