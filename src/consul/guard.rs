@@ -197,6 +197,11 @@ impl<'a> Seer<'a> {
         }
     }
 
+    /// Whether everything may be seen, and everything done.
+    pub fn sees_all(&self) -> bool {
+        self.rights.are_all()
+    }
+
     fn note(&self, seen: bool) -> bool {
         if !seen {
             self.hidden.store(true, Ordering::Relaxed);

@@ -13,7 +13,6 @@ mod gateway;
 mod json;
 mod kv;
 mod lease;
-mod lent;
 mod lock;
 mod maintenance;
 mod members;

@@ -65,11 +65,8 @@ pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HTTP_IDLE: Duration = Duration::from_secs(300);
 /// How long a client may take to send its request's body.
 pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the rest of a request that is refused may take to arrive before the answer goes out.
+/// How long the rest of a request that nobody reads may take to arrive before the answer goes out.
 pub const REFUSED_BODY: Duration = Duration::from_millis(250);
-/// Bytes of a body that are waited for although its request is refused for its head; as many as
-/// Go's servers take.
-pub const REFUSED_BYTES: usize = 256 * 1024;
 /// How long requests under way may take once the agent stops.
 pub const HTTP_DRAIN: Duration = Duration::from_secs(5);
 /// Open client connections of one listener.

@@ -24,6 +24,7 @@ use super::blocking::{self, Class, Mark, View};
 use super::call::{Answer, Call, whole};
 use super::decode::{self, DecodeError, Fields};
 use super::error::{Failure, plain};
+use super::routes::Endpoint;
 
 /// What is asked for below `/v1/acl/`, and of the agent's own tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +138,13 @@ fn draw() -> AclId {
 async fn read(call: &Call<'_>) -> Result<View, Failure> {
     let options = call.options()?;
     let mark = |state: &State| Mark { index: state.acl().switch().index, found: true };
-    blocking::read(call.front, Class::Keys, &options, || vec![Topic::Acl], mark).await
+    let topics = || vec![Topic::Acl];
+    let view = blocking::read(call.front, Class::Keys, &options, topics, mark).await?;
+    if options.index > 0 && call.route.endpoint != Endpoint::Acl(Path::TokenSelf) {
+        // What it could see when it began to wait it may not see any more.
+        call.admit(call.route.demand(call.method)).await?;
+    }
+    Ok(view)
 }
 
 fn shown<T: Serialize>(call: &Call<'_>, view: &View, value: &T) -> Answer {

@@ -23,8 +23,10 @@ use super::blocking::respond;
 use super::blocking::{self, Class, Mark, View};
 use super::call::{Answer, Call, whole};
 use super::error::Failure;
-use super::params;
+use super::guard::Seer;
+use super::params::{self, Options};
 use super::rows::HealthJson;
+use super::shared::{self, Content, Question};
 use json::{Dns, Executed, Explained, Inline, QueryJson};
 
 /// How often a new id is drawn while the one before is taken.
@@ -43,17 +45,8 @@ pub async fn all(call: Call<'_>, body: Body) -> Answer {
     if *call.method == Method::POST {
         return create(call, body).await;
     }
-    let view = read(&call).await?;
-    let (rights, seer) = (call.rights(&view.state)?, call.seer(&view.state)?);
-    let all = rights.are_all();
-    // Those without a name are known by ids alone, which are not told to everybody.
-    let shown = |row: &&Arc<QueryRow>| match is_named(row) {
-        true => seer.named(Resource::Query, &row.def.name),
-        false => all,
-    };
-    let rows = view.state.queries().filter(shown).map(|row| QueryJson::new(row, all));
-    let rows: Vec<QueryJson<'_>> = rows.collect();
-    Ok(respond(&call, &view, &rows))
+    let options = call.options().map_err(Failure::with_index)?;
+    shown(&call, &options, None).await
 }
 
 async fn create(call: Call<'_>, body: Body) -> Answer {
@@ -95,13 +88,57 @@ pub async fn one(call: Call<'_>, body: Body) -> Answer {
 
 async fn show(call: &Call<'_>, name: &str) -> Answer {
     let id = QueryId::parse(name).ok_or_else(|| Failure::internal(NO_UUID).with_index())?;
-    let view = read(call).await?;
-    match view.state.query(id) {
-        Some(row) => {
-            let all = may_read(call, &view.state, row)?;
-            Ok(respond(call, &view, &[QueryJson::new(row, all)]))
+    let options = call.options().map_err(Failure::with_index)?;
+    shown(call, &options, Some(id)).await
+}
+
+/// One query, or all of them.
+async fn shown(call: &Call<'_>, options: &Options, one: Option<QueryId>) -> Answer {
+    let question = Queries { one, pretty: call.pretty() };
+    let make = || -> Result<Box<dyn Question>, Failure> { Ok(Box::new(question)) };
+    let told = shared::read(call, Class::Catalog, options, call.key(""), make);
+    let told = told.await.map_err(Failure::with_index)?;
+    let mut response = answer::content(&told.evaluated.content).ok_or_else(not_found)?;
+    answer::add_freshness(response.headers_mut(), &told.freshness);
+    if call.params.has("cached") {
+        answer::add_uncached(response.headers_mut());
+    }
+    Ok(response)
+}
+
+struct Queries {
+    one: Option<QueryId>,
+    pretty: bool,
+}
+
+impl Question for Queries {
+    fn topics(&self) -> Vec<Topic> {
+        vec![Topic::Queries]
+    }
+
+    /// All queries have one index, as in Consul.
+    fn mark(&self, state: &State) -> Mark {
+        Mark { index: state.queries_index(), found: true }
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        let (state, all) = (seer.state, seer.sees_all());
+        if let Some(id) = self.one {
+            return Ok(match state.query(id) {
+                Some(row) => {
+                    may_read(seer, row)?;
+                    Content::json(&[QueryJson::new(row, all)], self.pretty)
+                }
+                None => Content::Nothing { omitted: 0 },
+            });
         }
-        None => Err(not_found()),
+        // Those without a name are known by ids alone, which are not told to everybody.
+        let shown = |row: &&Arc<QueryRow>| match is_named(row) {
+            true => seer.named(Resource::Query, &row.def.name),
+            false => all,
+        };
+        let rows = state.queries().filter(shown).map(|row| QueryJson::new(row, all));
+        Ok(Content::json(&rows.collect::<Vec<_>>(), self.pretty))
     }
 }
 
@@ -135,28 +172,17 @@ fn is_named(row: &QueryRow) -> bool {
     !row.def.name.is_empty() || row.def.template.is_set
 }
 
-/// Whether who asks may read everything; an error where it may not read this query. To know the
-/// id of one without a name is enough.
-fn may_read(call: &Call<'_>, state: &State, row: &QueryRow) -> Result<bool, Failure> {
-    let rights = call.rights(state)?;
-    if is_named(row) {
-        rights.may(Need::Rule(Resource::Query, &row.def.name, Level::Read))?;
+/// To know the id of one without a name is enough.
+fn may_read(seer: &Seer<'_>, row: &QueryRow) -> Result<(), Failure> {
+    match is_named(row) {
+        true => seer.may(Need::Rule(Resource::Query, &row.def.name, Level::Read)),
+        false => Ok(()),
     }
-    Ok(rights.are_all())
 }
 
 fn check_write(call: &Call<'_>) -> Result<(), Failure> {
     params::same_datacenter(&call.params, &call.front.config.datacenter)?;
     params::no_namespace(&call.params)
-}
-
-/// All queries have one index, as in Consul.
-async fn read(call: &Call<'_>) -> Result<View, Failure> {
-    let options = call.options().map_err(Failure::with_index)?;
-    let mark = |state: &State| Mark { index: state.queries_index(), found: true };
-    blocking::read(call.front, Class::Catalog, &options, || vec![Topic::Queries], mark)
-        .await
-        .map_err(Failure::with_index)
 }
 
 /// At once, whatever index was asked for: nobody can wait for a query to come to something else.
@@ -182,8 +208,10 @@ fn inline(freshness: &Freshness) -> Inline {
 async fn explain(call: &Call<'_>, asked: &str) -> Answer {
     let view = look(call).await?;
     let row = view.state.find_query(asked).ok_or_else(not_found)?;
-    let all = may_read(call, &view.state, &row)?;
-    let explained = Explained { query: QueryJson::new(&row, all), inline: inline(&view.freshness) };
+    let seer = call.seer(&view.state)?;
+    may_read(&seer, &row)?;
+    let query = QueryJson::new(&row, seer.sees_all());
+    let explained = Explained { query, inline: inline(&view.freshness) };
     Ok(respond(call, &view, &explained))
 }
 

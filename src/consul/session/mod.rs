@@ -18,11 +18,13 @@ use crate::replica::Topic;
 use crate::state::{Command, Outcome, Refusal, SessionRow, State};
 
 use super::answer;
-use super::blocking::{self, Class, Mark, View};
+use super::blocking::Class;
 use super::call::{Answer, Call, whole};
 use super::error::Failure;
-use super::params;
+use super::guard::Seer;
+use super::params::{self, Options};
 use super::patience;
+use super::shared::{self, Content, Mark, Question};
 use json::SessionJson;
 
 /// How often a new id is drawn while the one before is taken.
@@ -93,21 +95,18 @@ pub async fn info(call: Call<'_>) -> Answer {
     let options = call.options().map_err(Failure::with_index)?;
     call.required(MISSING)?;
     let id = id(&call.name()).map_err(|text| Failure::internal(text).with_index())?;
-    let view = read(&call, &options).await?;
-    shown(&call, &view, view.state.session(id).into_iter())
+    read(&call, &options, Which::One(id)).await
 }
 
 pub async fn node(call: Call<'_>) -> Answer {
     let options = call.options().map_err(Failure::with_index)?;
     let node = Folded::new(&call.required("Missing node name")?);
-    let view = read(&call, &options).await?;
-    shown(&call, &view, view.state.sessions_on(&node))
+    read(&call, &options, Which::On(node)).await
 }
 
 pub async fn list(call: Call<'_>) -> Answer {
     let options = call.options().map_err(Failure::with_index)?;
-    let view = read(&call, &options).await?;
-    shown(&call, &view, view.state.sessions())
+    read(&call, &options, Which::All).await
 }
 
 const MISSING: &str = "Missing session";
@@ -121,21 +120,56 @@ fn named(call: &Call<'_>) -> Result<SessionId, Failure> {
     id(&call.required(MISSING)?).map_err(Failure::internal)
 }
 
-/// All sessions have one index, as in Consul: who waits for one that is not there is told of any.
-async fn read(call: &Call<'_>, options: &params::Options) -> Result<View, Failure> {
-    let mark = |state: &State| Mark { index: state.sessions_index(), found: true };
-    blocking::read(call.front, Class::Keys, options, || vec![Topic::Sessions], mark).await
+async fn read(call: &Call<'_>, options: &Options, which: Which) -> Answer {
+    let question = Sessions { which, pretty: call.pretty() };
+    let make = || -> Result<Box<dyn Question>, Failure> { Ok(Box::new(question)) };
+    let told = shared::read(call, Class::Keys, options, call.key(""), make).await?;
+    let Some(mut response) = answer::content(&told.evaluated.content) else {
+        return Err(Failure::internal("an answer of sessions without rows"));
+    };
+    answer::add_freshness(response.headers_mut(), &told.freshness);
+    Ok(response)
 }
 
-fn shown<'a>(
-    call: &Call<'_>,
-    view: &View,
-    sessions: impl Iterator<Item = &'a Arc<SessionRow>>,
-) -> Answer {
-    let seer = call.seer(&view.state)?;
-    let sessions = sessions.filter(|row| seer.session(row));
-    let rows: Vec<SessionJson<'_>> = sessions.map(|row| SessionJson::new(row)).collect();
-    let mut response = answer::json(&rows, call.pretty());
-    answer::add_freshness(response.headers_mut(), &view.freshness);
-    Ok(response)
+enum Which {
+    All,
+    On(Folded),
+    One(SessionId),
+}
+
+struct Sessions {
+    which: Which,
+    pretty: bool,
+}
+
+impl Sessions {
+    fn shown<'a>(
+        &self,
+        seer: &Seer<'_>,
+        rows: impl Iterator<Item = &'a Arc<SessionRow>>,
+    ) -> Content {
+        let seen = rows.filter(|row| seer.session(row));
+        let rows: Vec<SessionJson<'_>> = seen.map(|row| SessionJson::new(row)).collect();
+        Content::json(&rows, self.pretty)
+    }
+}
+
+impl Question for Sessions {
+    fn topics(&self) -> Vec<Topic> {
+        vec![Topic::Sessions]
+    }
+
+    /// All sessions have one index, as in Consul.
+    fn mark(&self, state: &State) -> Mark {
+        Mark { index: state.sessions_index(), found: true }
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        let state = seer.state;
+        Ok(match &self.which {
+            Which::All => self.shown(seer, state.sessions()),
+            Which::On(node) => self.shown(seer, state.sessions_on(node)),
+            Which::One(id) => self.shown(seer, state.session(*id).into_iter()),
+        })
+    }
 }

@@ -138,6 +138,54 @@ async fn a_wake_that_leaves_the_rows_goes_on_waiting() {
     assert!(filtered.await.expect("no panic").index() > index);
 }
 
+#[tokio::test(start_paused = true)]
+async fn sessions_and_queries_are_waited_for_as_the_catalog_is() {
+    let api = Api::new();
+    let node = r#"{"Node":"n","Address":"10.0.0.1"}"#;
+    assert_eq!(api.put("/v1/catalog/register", node).await.status, 200);
+    let create = async || {
+        let answered = api.put("/v1/session/create", r#"{"Node":"n","NodeChecks":[]}"#).await;
+        answered.json()["ID"].as_str().expect("an id").to_owned()
+    };
+    let kept = create().await;
+    let (info, on) = (format!("/v1/session/info/{kept}"), "/v1/session/node/n");
+    let mut lists = Vec::new();
+    for path in [on, "/v1/session/list", on, "/v1/session/list"] {
+        lists.push(waiting(&api, path).await);
+    }
+    let elsewhere = waiting(&api, "/v1/session/node/other").await;
+    let one = waiting(&api, &info).await;
+    let before = made(&api);
+    create().await;
+    rest().await;
+    assert_eq!(made(&api), before + 4, "each is looked at once");
+    for list in lists {
+        assert_eq!(list.await.expect("woken").json().as_array().map(Vec::len), Some(2));
+    }
+    assert!(!one.is_finished() && !elsewhere.is_finished(), "their rows are as they were");
+    api.put(&format!("/v1/session/destroy/{kept}"), "").await;
+    rest().await;
+    assert_eq!(one.await.expect("woken").body, "[]");
+
+    let make = async |name: &str| {
+        let body = format!(r#"{{"Name":"{name}","Service":{{"Service":"web"}}}}"#);
+        let answered = api.send_with("POST", "/v1/query", &[], body).await;
+        answered.json()["ID"].as_str().expect("an id").to_owned()
+    };
+    let made_first = make("first").await;
+    let query = format!("/v1/query/{made_first}");
+    let all = waiting(&api, "/v1/query").await;
+    let one = waiting(&api, &query).await;
+    make("second").await;
+    rest().await;
+    assert_eq!(all.await.expect("woken").json().as_array().map(Vec::len), Some(2));
+    assert!(!one.is_finished());
+    api.delete(&query).await;
+    rest().await;
+    let gone = one.await.expect("woken");
+    assert_eq!((gone.status, &*gone.body), (404, "Query not found"));
+}
+
 #[test]
 fn a_wait_ends_with_other_rows_of_a_higher_index() {
     let sight = |index, digest| Sight {

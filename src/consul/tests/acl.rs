@@ -1,5 +1,7 @@
 //! What tokens and policies close, and to whom.
 
+use std::time::Duration;
+
 use crate::access::{AclCommand as C, AclTokenPut, DefaultPolicy, Links, PolicyPut, SecretId};
 use crate::model::AclId;
 use crate::state::{Command, Outcome};
@@ -251,5 +253,26 @@ async fn who_may_list_may_read_and_who_may_read_lists_what_it_may_read() {
             let (status, body) = by(method, path).await;
             assert!(status == 403 && body.contains("lacks permission 'key:"), "{path}: {body}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_no_longer_see_what_it_waits_for_is_not_shown_it() {
+    let api = house().await;
+    let rules = r#"acl = "read" session_prefix "" { policy = "read" }"#;
+    token(&api, SECRETS.weak, rules).await;
+    let mut waits = Vec::new();
+    for path in ["/v1/acl/tokens", "/v1/acl/policies", "/v1/session/list"] {
+        let headers = [("x-consul-token", SECRETS.weak)];
+        let index = api.send_with("GET", path, &headers, "").await.index();
+        let (api, path) = (api.clone(), format!("{path}?index={index}&wait=60s"));
+        waits.push(tokio::spawn(async move { ask(&api, "GET", &path, SECRETS.weak, "").await }));
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(waits.iter().all(|wait| !wait.is_finished()));
+    tell(&api, C::TokenDelete(id(SECRETS.weak))).await;
+    for wait in waits {
+        let (status, body) = wait.await.expect("woken");
+        assert_eq!((status, &*body), (403, "ACL not found"));
     }
 }

@@ -16,7 +16,6 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tower::{BoxError, Service};
 
-use crate::etcd::lent::lend;
 use crate::etcd::proto::auth_server::AuthServer;
 use crate::etcd::proto::cluster_server::ClusterServer;
 use crate::etcd::proto::election_server::ElectionServer;
@@ -89,17 +88,6 @@ impl Rpc {
 
     async fn answer<B>(self, request: Request<B>) -> Response<Body>
     where
-        B: HttpBody<Data = Bytes, Error: Into<BoxError> + Send> + Send + Unpin + 'static,
-    {
-        let (head, body) = request.into_parts();
-        let (body, rest) = lend(body);
-        let answer = self.minded(Request::from_parts(head, body)).await;
-        rest.take_in().await;
-        answer
-    }
-
-    async fn minded<B>(self, request: Request<B>) -> Response<Body>
-    where
         B: HttpBody<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static,
     {
         let uri = request.uri().clone();
@@ -162,7 +150,7 @@ pub struct Switch {
 
 impl<B> Service<Request<B>> for Switch
 where
-    B: HttpBody<Data = Bytes, Error: Into<BoxError> + Send> + Send + Unpin + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;

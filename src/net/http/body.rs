@@ -8,8 +8,6 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::model::limits;
-
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// `len` is what was announced, or what had come when the limit was passed.
@@ -82,26 +80,6 @@ where
         }
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
-}
-
-/// Takes in the rest of a body whose request is answered without it: over unread bytes the
-/// connection would be closed, and the answer perhaps lost. Only `most` bytes, and only for a
-/// moment: who sends more, or never ends it, is answered as well.
-pub async fn take_in<B>(mut body: B, most: usize)
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let all = async {
-        let mut room = most;
-        while let Some(Ok(frame)) = body.frame().await {
-            let len = frame.data_ref().map_or(0, Bytes::len);
-            match room.checked_sub(len) {
-                Some(left) => room = left,
-                None => return,
-            }
-        }
-    };
-    let _ = timeout(limits::REFUSED_BODY, all).await;
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod body;
 mod door;
 mod gather;
 mod hosts;
+mod lent;
 mod names;
 pub mod path;
 mod pulse;
@@ -13,15 +14,15 @@ mod secure;
 mod serve;
 mod spoken;
 mod token;
-
 mod written;
 
 #[cfg(test)]
 mod tests;
 
-pub use body::{BodyError, collect, pieces, take_in};
+pub use body::{BodyError, collect, pieces};
 pub use door::{Door, UnixDoor};
 pub use hosts::{HostRules, Verdict};
+pub use lent::Lent;
 pub use names::ClientName;
 pub use requests::Requests;
 pub use secure::{ServerTls, TlsFiles};

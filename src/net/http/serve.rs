@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, Either};
+use futures::future::{Either, ready};
 use futures::{FutureExt as _, TryFutureExt as _};
 use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -18,7 +18,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
 use crate::lifecycle::Life;
@@ -26,9 +25,9 @@ use crate::model::limits;
 use crate::net::Connection;
 
 use super::authority::stands_in;
-use super::body::take_in;
 use super::door::{Door, Visitor};
 use super::hosts::{Asked, HostRules, Verdict as Origin};
+use super::lent::{Lent, give, lend, take_in};
 use super::names::ClientName;
 use super::pulse::{Lasting, Patience, Pulse, Verdict, Watched};
 use super::spoken::{Spoken, Told, tell};
@@ -66,7 +65,7 @@ impl Default for Limits {
 /// anything that answers a request, an axum router for example; it is cloned for each.
 pub async fn serve<S, B>(door: Door, service: S, rules: HostRules, limits: Limits, life: Life)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<Lent<Incoming>>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send,
     B: http_body::Body + From<&'static str> + Unpin + Send + 'static,
@@ -122,7 +121,7 @@ impl House {
 /// Agrees with the client on what is spoken, then speaks it.
 async fn receive<S, B>(visitor: Visitor, service: S, house: Arc<House>)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<Lent<Incoming>>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send,
     B: http_body::Body + From<&'static str> + Unpin + Send + 'static,
@@ -140,7 +139,7 @@ where
 /// Serves one connection to its end.
 async fn converse<S, B>(stream: Connection, name: Option<ClientName>, service: S, house: Arc<House>)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<Lent<Incoming>>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send,
     B: http_body::Body + From<&'static str> + Unpin + Send + 'static,
@@ -267,15 +266,40 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// No `async fn`: that would keep the request beside what answers it.
-fn answer<S, B>(service: S, house: &House, request: Request<Incoming>) -> Answering<S, B>
+/// Answers a request once it has all come, even where nobody reads it; who asks first whether to
+/// send it is told at once. No `async fn`: that would keep the request beside what answers it.
+fn answer<S, B>(
+    service: S,
+    house: &House,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<B>, Infallible>> + use<S, B>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<Lent<Incoming>>, Response = Response<B>, Error = Infallible>,
     B: From<&'static str> + Send + 'static,
 {
-    let refusal = match origin(&house.rules, &request) {
-        Origin::Allowed => return Either::Left(service.oneshot(request)),
-        Origin::NoHost => return Either::Right(refuse(request, hostless()).boxed()),
+    let verdict = origin(&house.rules, &request);
+    let (head, body) = request.into_parts();
+    let asks_first = head.headers.contains_key(EXPECT);
+    let (body, rest) = if asks_first { give(body) } else { lend(body) };
+    let answering = match refusal(verdict) {
+        None => Either::Left(service.oneshot(Request::from_parts(head, body))),
+        Some(refused) => {
+            drop(body);
+            Either::Right(ready(Ok(refused)))
+        }
+    };
+    answering.then(|answered| match rest.back() {
+        None => Either::Left(ready(answered)),
+        // Seldom, so it takes its room only then.
+        Some(left) => Either::Right(take_in(left).map(|()| answered).boxed()),
+    })
+}
+
+/// None: it is let in.
+fn refusal<B: From<&'static str>>(verdict: Origin) -> Option<Response<B>> {
+    let (status, text) = match verdict {
+        Origin::Allowed => return None,
+        Origin::NoHost => return Some(hostless()),
         Origin::Misdirected => (
             StatusCode::MISDIRECTED_REQUEST,
             "this listener answers to IP addresses, localhost and the names in http.hosts only",
@@ -285,27 +309,11 @@ where
             "writes from pages of another origin are refused; http.cors lists those allowed",
         ),
     };
-    let mut response = Response::new(B::from(refusal.1));
-    *response.status_mut() = refusal.0;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, text);
-    Either::Right(refuse(request, response).boxed())
-}
-
-type Answering<S, B> = Either<Oneshot<S, Request<Incoming>>, Refusing<B>>;
-
-/// Seldom, so it takes its room only then.
-type Refusing<B> = BoxFuture<'static, Result<Response<B>, Infallible>>;
-
-/// Lets the client send what it is about to send, unless it asks first.
-async fn refuse<B>(
-    request: Request<Incoming>,
-    response: Response<B>,
-) -> Result<Response<B>, Infallible> {
-    if !request.headers().contains_key(EXPECT) {
-        take_in(request.into_body(), limits::REFUSED_BYTES).await;
-    }
-    Ok(response)
+    let mut response = Response::new(B::from(text));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    Some(response)
 }
 
 /// As Go's servers put it, after which they hang up.

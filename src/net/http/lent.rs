@@ -1,41 +1,68 @@
 //! A request's body as it is lent to who answers: what is left of it comes back, and is taken in
 //! before the answer goes out.
 //!
-//! A server that has answered and drops the rest of a request resets the stream, which is no error
-//! (RFC 9113, section 8.1). Some clients lose the answer over it all the same.
+//! Over the rest of a request HTTP/1 closes the connection, which may take the answer along with
+//! it. HTTP/2 resets the stream, which is no error (RFC 9113, section 8.1), and yet some clients
+//! lose the answer over it.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::model::limits;
-use crate::net::http::take_in;
 
-pub(super) struct Lent<B: Body> {
+pub struct Lent<B: Body> {
     /// Until it goes back.
     body: Option<B>,
+    /// None: nobody wants it back.
     back: Option<oneshot::Sender<B>>,
 }
 
-/// Where the rest of a body comes back to.
-pub(super) struct Rest<B>(oneshot::Receiver<B>);
+/// Where the rest of a body comes back to. None: none is left, whatever is read.
+pub(super) struct Rest<B>(Option<oneshot::Receiver<B>>);
 
 pub(super) fn lend<B: Body>(body: B) -> (Lent<B>, Rest<B>) {
+    if body.is_end_stream() {
+        return give(body);
+    }
     let (back, rest) = oneshot::channel();
-    (Lent { body: Some(body), back: Some(back) }, Rest(rest))
+    (Lent { body: Some(body), back: Some(back) }, Rest(Some(rest)))
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Rest<B> {
-    /// Takes in what is left of the body, if whoever answered has let go of it: so much as a
-    /// message may have, and only for a moment. A stream's client may never end it.
-    pub(super) async fn take_in(mut self) {
-        if let Ok(body) = self.0.try_recv() {
-            take_in(body, limits::ETCD_MESSAGE).await;
-        }
+/// Lends it for good.
+pub(super) fn give<B: Body>(body: B) -> (Lent<B>, Rest<B>) {
+    (Lent { body: Some(body), back: None }, Rest(None))
+}
+
+impl<B> Rest<B> {
+    /// What is left of the body, if whoever answered has let go of it.
+    pub(super) fn back(self) -> Option<B> {
+        self.0?.try_recv().ok()
     }
+}
+
+/// Takes a body in that nobody reads: so much as a request may have, and only for a moment. Who
+/// sends more, or never ends it, is answered as well.
+pub(super) async fn take_in<B>(mut body: B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let all = async {
+        let mut room = limits::HTTP_BODY;
+        while let Some(Ok(frame)) = body.frame().await {
+            let len = frame.data_ref().map_or(0, Bytes::len);
+            match room.checked_sub(len) {
+                Some(left) => room = left,
+                None => return,
+            }
+        }
+    };
+    let _ = timeout(limits::REFUSED_BODY, all).await;
 }
 
 impl<B: Body + Unpin> Body for Lent<B> {
@@ -46,10 +73,13 @@ impl<B: Body + Unpin> Body for Lent<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        match &mut self.get_mut().body {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
+        let Lent { body: Some(body), back } = self.get_mut() else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            // Read to its end: nothing is left.
+            *back = None;
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -83,7 +113,7 @@ mod tests {
     use http_body_util::BodyExt as _;
     use tokio::time::Instant;
 
-    use super::{Bytes, lend, limits};
+    use super::{Bytes, Rest, give, lend, limits, take_in};
 
     /// A body of so many pieces, and how many of them were taken.
     fn counted(pieces: usize, size: usize, ends: bool) -> (Body, Arc<AtomicUsize>) {
@@ -100,6 +130,10 @@ mod tests {
         (body, taken)
     }
 
+    async fn let_come(rest: Rest<Body>) {
+        take_in(rest.back().expect("it came back")).await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_was_not_read_is_taken_in_but_not_without_end() {
         let begun = Instant::now();
@@ -107,29 +141,41 @@ mod tests {
         let (mut body, rest) = lend(body);
         body.frame().await.unwrap().unwrap();
         drop(body);
-        rest.take_in().await;
+        let_come(rest).await;
         assert_eq!((taken.load(Ordering::Relaxed), begun.elapsed()), (3, Duration::ZERO));
 
-        let (body, taken) = counted(10, limits::ETCD_MESSAGE / 2, true);
+        let (body, taken) = counted(10, limits::HTTP_BODY / 2, true);
         let (body, rest) = lend(body);
         drop(body);
-        rest.take_in().await;
+        let_come(rest).await;
         assert_eq!((taken.load(Ordering::Relaxed), begun.elapsed()), (3, Duration::ZERO));
 
         let (body, _) = counted(3, 10, false);
         let (body, rest) = lend(body);
         drop(body);
-        rest.take_in().await;
+        let_come(rest).await;
         assert_eq!(begun.elapsed(), limits::REFUSED_BODY);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_still_read_is_left_alone() {
-        let begun = Instant::now();
         let (body, taken) = counted(3, 10, true);
         let (body, rest) = lend(body);
-        rest.take_in().await;
-        assert_eq!((taken.load(Ordering::Relaxed), begun.elapsed()), (0, Duration::ZERO));
+        assert!(rest.back().is_none());
+        assert_eq!(taken.load(Ordering::Relaxed), 0);
         assert_eq!(body.collect().await.unwrap().to_bytes().len(), 30);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_or_given_or_never_there_does_not_come_back() {
+        let (body, rest) = lend(counted(3, 10, true).0);
+        body.collect().await.unwrap();
+        assert!(rest.back().is_none());
+        let (body, rest) = lend(Body::empty());
+        drop(body);
+        assert!(rest.back().is_none());
+        let (body, rest) = give(counted(3, 10, true).0);
+        drop(body);
+        assert!(rest.back().is_none());
     }
 }
