@@ -119,17 +119,18 @@ class Fleet:
         high, low = divmod(number, 250)
         return f"127.{self.network}.{high}.{low + 1}"
 
-    def agent(self, number, server, join=(), extra=""):
+    def agent(self, number, server, join=(), extra="", dns=False):
         """An agent of the cluster, started; `join` holds numbers of others."""
         ip, name = self.ip(number), f"agent-{number}"
         config = f"{self.dir}/{name}.yaml"
         keeping = f"data_dir: {self.dir}/{name}\nrole: server" if server else "role: edge"
+        names = f'"{ip}:8600"' if dns else ""
         seeds = ", ".join(f'"{self.ip(other)}:8300"' for other in join)
         with open(config, "w", encoding="ascii") as file:
             file.write(
                 f"node: {name}\n{keeping}\n"
                 f'cluster: {{ bind: "{ip}:8300", join: [{seeds}] }}\n'
-                f'http: {{ listen: ["{ip}:8500"] }}\ndns: {{ listen: [] }}\n{extra}\n'
+                f'http: {{ listen: ["{ip}:8500"] }}\ndns: {{ listen: [{names}] }}\n{extra}\n'
             )
         arguments = [self.remora, "agent", "-c", config, "--log", "warn"]
         token = self.tokens[0 if server else 1]

@@ -1,7 +1,9 @@
 //! What is generated and committed is what its source says today.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Set to write what differs instead of failing over it.
 const WRITE: &str = "REMORA_GENERATE";
@@ -55,4 +57,24 @@ fn the_code_of_etcds_messages_is_that_of_their_definitions() {
         let known = fs::read_to_string(&committed).unwrap_or_default();
         assert!(known == fresh, "{name} is not up to date: {WRITE}=1 cargo test generated");
     }
+}
+
+/// `scripts/order-functions` takes minutes, so it is not run here; but a build that has hardly any
+/// of the functions that it named would lie in memory as if it had named none.
+#[test]
+fn the_functions_laid_side_by_side_are_there() {
+    let hash = regex::Regex::new(r"17h([0-9a-f]{16}|\*)E.*").unwrap();
+    let told = Command::new("nm").arg(env!("CARGO_BIN_EXE_remora")).output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told = String::from_utf8(told.stdout).unwrap();
+    let symbols = told.lines().filter_map(|line| line.split_whitespace().last());
+    let there: HashSet<_> = symbols.map(|symbol| hash.replace(symbol, "")).collect();
+    let order = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cargo/order.ld");
+    let order = fs::read_to_string(order).unwrap();
+    let named = order.lines().filter_map(|line| Some(&line[line.find("_ZN")?..]));
+    let (kept, gone): (Vec<_>, Vec<_>) =
+        named.map(|name| hash.replace(name, "")).partition(|name| there.contains(name));
+    assert!(kept.len() > 1000, "{} functions", kept.len());
+    let (most, few) = (kept.len(), gone.len());
+    assert!(most > 5 * few, "{few} of {} are gone: scripts/order-functions", most + few);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The module table: a module may name only those before it.
 const TABLE: [&str; 21] = [
@@ -375,6 +376,7 @@ fn the_top_level_holds_the_product_only() {
     let allowed = [
         "Cargo.toml",
         "Cargo.lock",
+        "build.rs",
         "clippy.toml",
         "rustfmt.toml",
         "src",
@@ -397,4 +399,21 @@ fn the_top_level_holds_the_product_only() {
         let known = name.starts_with('.') || allowed.contains(&name.as_str());
         assert!(known, "{name}: what is it doing at the top level?");
     }
+}
+
+#[test]
+fn the_image_is_built_of_what_cargo_needs() {
+    let listed = fs::read_to_string(root().join(".dockerignore")).unwrap();
+    let sent: Vec<&str> = listed.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let context = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for name in sent {
+        let at = root().join(name);
+        assert!(at.exists(), "{name}: .dockerignore lets in what is not there");
+        let copied = Command::new("cp").arg("-r").args([&at, context.path()]).status();
+        assert!(copied.unwrap().success(), "{name}");
+    }
+    let mut tree = Command::new(env!("CARGO"));
+    tree.current_dir(&context).args(["tree", "--locked", "--offline", "--edges", "normal"]);
+    let told = tree.output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
 }

@@ -108,12 +108,13 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    use axum::body::Body;
-    use futures::stream::{self, StreamExt as _};
-    use http_body_util::BodyExt as _;
+    use futures::stream::{self, BoxStream, StreamExt as _};
+    use http_body_util::{BodyExt as _, Empty, StreamBody};
     use tokio::time::Instant;
 
-    use super::{Bytes, Rest, give, lend, limits, take_in};
+    use super::{Bytes, Frame, Rest, give, lend, limits, take_in};
+
+    type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 
     /// A body of so many pieces, and how many of them were taken.
     fn counted(pieces: usize, size: usize, ends: bool) -> (Body, Arc<AtomicUsize>) {
@@ -121,11 +122,11 @@ mod tests {
         let count = taken.clone();
         let pieces = stream::iter(0..pieces).map(move |_| {
             count.fetch_add(1, Ordering::Relaxed);
-            Ok::<_, Infallible>(Bytes::from(vec![0; size]))
+            Ok(Frame::data(Bytes::from(vec![0; size])))
         });
         let body = match ends {
-            true => Body::from_stream(pieces),
-            false => Body::from_stream(pieces.chain(stream::pending())),
+            true => StreamBody::new(pieces.boxed()),
+            false => StreamBody::new(pieces.chain(stream::pending()).boxed()),
         };
         (body, taken)
     }
@@ -171,7 +172,7 @@ mod tests {
         let (body, rest) = lend(counted(3, 10, true).0);
         body.collect().await.unwrap();
         assert!(rest.back().is_none());
-        let (body, rest) = lend(Body::empty());
+        let (body, rest) = lend(Empty::<Bytes>::new());
         drop(body);
         assert!(rest.back().is_none());
         let (body, rest) = give(counted(3, 10, true).0);

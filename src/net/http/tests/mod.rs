@@ -21,7 +21,7 @@ mod secure;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answers every path with itself and reads no body; `/slow` takes a while, `/who` is the client's name.
+/// Answers every path with itself, and reads no body; `/slow` takes a while, `/who` is the client.
 async fn echo<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.uri().path() == "/slow" {
         tokio::time::sleep(Duration::from_millis(300)).await;
