@@ -18,9 +18,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 def binary():
     """The program to measure: $REMORA, else the release build."""
     if os.environ.get("REMORA"):
-        return os.path.abspath(os.environ["REMORA"])
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
-    found = glob.glob(f"{ROOT}/target/*/release/remora") + glob.glob(f"{ROOT}/target/release/remora")
+        found = [os.path.abspath(os.environ["REMORA"])]
+    else:
+        subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
+        found = glob.glob(f"{ROOT}/target/*/release/remora") + glob.glob(f"{ROOT}/target/release/remora")
+    if not os.access(found[0], os.X_OK):
+        raise SystemExit(f"there is no program {found[0]}")
     return found[0]
 
 
