@@ -15,16 +15,27 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def need(program, package):
+    """Has Debian's package installed where the program is missing."""
+    script = f". scripts/need; need {program} {package}"
+    subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, check=True)
+
+
+def built():
+    """Where a release build puts the program."""
+    return (glob.glob(f"{ROOT}/target/*/release/remora") + glob.glob(f"{ROOT}/target/release/remora"))[0]
+
+
 def binary():
     """The program to measure: $REMORA, else the release build."""
     if os.environ.get("REMORA"):
-        found = [os.path.abspath(os.environ["REMORA"])]
+        program = os.path.abspath(os.environ["REMORA"])
     else:
         subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
-        found = glob.glob(f"{ROOT}/target/*/release/remora") + glob.glob(f"{ROOT}/target/release/remora")
-    if not os.access(found[0], os.X_OK):
-        raise SystemExit(f"there is no program {found[0]}")
-    return found[0]
+        program = built()
+    if not os.access(program, os.X_OK):
+        raise SystemExit(f"there is no program {program}")
+    return program
 
 
 def peers():
