@@ -108,7 +108,7 @@ pub async fn checks(call: Call<'_>) -> Answer {
 /// One instance; with `hash` it waits until its definition is another one.
 pub async fn service(call: Call<'_>) -> Answer {
     params::no_namespace(&call.params)?;
-    let options = Options::parse(&call.params, None, &call.front.config.datacenter)?;
+    let options = Options::of_agent(&call.params)?;
     let id = call.name().into_owned();
     let node = call.front.cluster.name().folded();
     let datacenter = call.front.config.datacenter.clone();

@@ -158,9 +158,6 @@ pub fn freshness(
 pub fn respond<T: Serialize>(call: &Call<'_>, view: &View, rows: &T) -> Response<Body> {
     let mut response = answer::json(rows, call.pretty());
     answer::add_freshness(response.headers_mut(), &view.freshness);
-    if call.params.has("cached") {
-        answer::add_uncached(response.headers_mut());
-    }
     response
 }
 

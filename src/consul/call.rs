@@ -148,10 +148,11 @@ async fn enter(
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.methods.allow()));
         return Ok(response);
     }
-    if !route.methods.allows(&parts.method) {
+    let methods = route.methods_behind(&rest);
+    if !methods.allows(&parts.method) {
         let text = format!("method {} not allowed", parts.method);
         let mut response = Failure::new(StatusCode::METHOD_NOT_ALLOWED, text).into_response();
-        let allow = route.methods.allow();
+        let allow = methods.allow();
         let allow = match route.endpoint {
             Endpoint::Query => allow.trim_start_matches("OPTIONS,"),
             _ => allow,
@@ -162,6 +163,7 @@ async fn enter(
     let query = parts.uri.query();
     let params = Params::parse(query).map_err(|_| Failure::internal(""))?;
     let (method, demand) = (&parts.method, route.demand(&parts.method));
+    let cached = params.has("cached") && route.is_cached(&rest);
     let visitor = guard::visitor(front, demand, &params, &parts.headers).await?;
     let (asker, hidden) = (visitor.asker.clone(), Arc::<AtomicBool>::default());
     let (noted, secret) = (hidden.clone(), visitor.secret.clone());
@@ -175,6 +177,9 @@ async fn enter(
     }
     let mut response = dispatch(route.endpoint, call, body).await?;
     visitor.note(&noted, &mut response);
+    if cached {
+        answer::add_uncached(response.headers_mut());
+    }
     Ok(response)
 }
 

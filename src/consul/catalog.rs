@@ -25,11 +25,7 @@ use super::shared::{self, Content, Mark, Question};
 /// The cluster is one datacenter.
 pub fn datacenters(call: &Call<'_>) -> Answer {
     params::consistency(&call.params)?;
-    let mut response = answer::json(&[&call.front.config.datacenter], call.pretty());
-    if call.params.has("cached") {
-        answer::add_uncached(response.headers_mut());
-    }
-    Ok(response)
+    Ok(answer::json(&[&call.front.config.datacenter], call.pretty()))
 }
 
 pub async fn nodes(call: &Call<'_>) -> Answer {

@@ -49,14 +49,15 @@ pub async fn update(call: Call<'_>, body: Body) -> Answer {
     params::no_namespace(&call.params)?;
     let body = whole(body, limits::HTTP_BODY).await?;
     let undecodable = |error: DecodeError| Failure::bad(format!("Request decode failed: {error}"));
-    let mut fields = decode::object(&body, "").map_err(undecodable)?;
+    let mut fields =
+        decode::object(&body, "structs.CoordinateUpdateRequest").map_err(undecodable)?;
     let datacenter = fields.string(&["Datacenter"]).map_err(undecodable)?;
     if !datacenter.is_empty() && datacenter != call.front.config.datacenter {
         return Err(Failure::internal("No path to datacenter"));
     }
     let node = fields.string(&["Node"]).map_err(undecodable)?;
     fields.string(&["Segment"]).map_err(undecodable)?;
-    let coordinate = fields.object(&["Coord"]).map_err(undecodable)?;
+    let coordinate = fields.object(&["Coord"], "coordinate.Coordinate").map_err(undecodable)?;
     fields.skip(&["Partition", "WriteRequest"]);
     fields.finish().map_err(undecodable)?;
     let Some(mut coordinate) = coordinate else { return Err(Failure::bad("Missing coordinate")) };

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
@@ -18,27 +19,38 @@ pub struct DecodeError(pub String);
 /// Go's types of numbers: where one does not fit, its text says which.
 const NUMBERS: [&str; 3] = ["int", "uint64", "time.Duration"];
 
+/// As Go reads it: padded, and bits that no byte needs may be anything.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+);
+
 type Result<T> = std::result::Result<T, DecodeError>;
 
 /// The first JSON value of a body, which is an object; `null` is an empty one.
-pub fn object(body: &[u8], owner: &'static str) -> Result<Fields> {
-    object_of_type(body, owner, owner)
+pub fn object(body: &[u8], of: &'static str) -> Result<Fields> {
+    object_of_type(body, of, of)
 }
 
 /// The same where Go's texts have two names for it: one for all of it, one before its fields.
-pub fn object_of_type(body: &[u8], owner: &'static str, whole: &str) -> Result<Fields> {
-    Fields::of(value(body)?, owner, &format!("value of type {whole}"))
+pub fn object_of_type(body: &[u8], of: &'static str, whole: &str) -> Result<Fields> {
+    Fields::of(value(body)?, of, String::new(), &format!("value of type {whole}"))
 }
 
-/// The objects of a list; `null` is an empty one, here and in it.
-pub fn objects(body: &[u8], owner: &'static str, whole: &str) -> Result<Vec<Fields>> {
+/// The objects of a list, which is called `whole`; `null` is an empty one, here and in it.
+pub fn objects(body: &[u8], of: &'static str, whole: &str) -> Result<Vec<Fields>> {
+    let target = format!("value of type {of}");
     match value(body)? {
         Value::Null => Ok(Vec::new()),
         Value::Array(items) => {
-            items.into_iter().map(|item| Fields::of(item, owner, whole)).collect()
+            items.into_iter().map(|item| Fields::of(item, of, String::new(), &target)).collect()
         }
         other => {
-            Err(DecodeError(format!("json: cannot unmarshal {} into Go {whole}", kind(&other))))
+            let text =
+                format!("json: cannot unmarshal {} into Go value of type {whole}", kind(&other));
+            Err(DecodeError(text))
         }
     }
 }
@@ -64,12 +76,15 @@ fn syntax(body: &[u8], error: &serde_json::Error) -> DecodeError {
 #[derive(Debug, Default)]
 pub struct Fields {
     members: Vec<(String, Value)>,
-    /// The name that error texts put before a field's; empty for most.
+    /// Its type, which error texts put before a field's name; empty for many.
     owner: &'static str,
+    /// The names that led to it, each with a dot behind it.
+    path: String,
 }
 
 impl Fields {
-    fn of(value: Value, owner: &'static str, target: &str) -> Result<Fields> {
+    /// `of` is Go's name of the type, its package included.
+    fn of(value: Value, of: &'static str, path: String, target: &str) -> Result<Fields> {
         let members = match value {
             Value::Object(members) => members,
             Value::Null => Map::new(),
@@ -78,7 +93,19 @@ impl Fields {
                 return Err(DecodeError(text));
             }
         };
-        Ok(Fields { members: members.into_iter().collect(), owner })
+        let owner = of.split_once('.').map_or(of, |(_, name)| name);
+        Ok(Fields { members: members.into_iter().collect(), owner, path })
+    }
+
+    /// What one of its members is called in error texts.
+    fn field(&self, name: &str) -> String {
+        format!("struct field {}.{}{name}", self.owner, self.path)
+    }
+
+    /// What is in one of its members.
+    fn inner(&self, value: Value, name: &str, of: &'static str) -> Result<Fields> {
+        let target = format!("{} of type {of}", self.field(name));
+        Fields::of(value, of, format!("{}{name}.", self.path), &target)
     }
 
     /// The member by its first name that matches in any case; `null` is as if it were not there.
@@ -99,10 +126,8 @@ impl Fields {
             Value::Number(number) if NUMBERS.contains(&target) => format!("number {number}"),
             other => kind(other).to_owned(),
         };
-        let owner = self.owner;
-        DecodeError(format!(
-            "json: cannot unmarshal {value} into Go struct field {owner}.{name} of type {target}"
-        ))
+        let field = self.field(name);
+        DecodeError(format!("json: cannot unmarshal {value} into Go {field} of type {target}"))
     }
 
     pub fn string(&mut self, names: &[&str]) -> Result<String> {
@@ -114,6 +139,15 @@ impl Fields {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(self.mismatch(&other, first(names), "string")),
+        }
+    }
+
+    /// Text of a type of its own.
+    pub fn text_of(&mut self, names: &[&str], of: &str) -> Result<String> {
+        match self.take(names) {
+            None => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(self.mismatch(&other, first(names), of)),
         }
     }
 
@@ -156,12 +190,9 @@ impl Fields {
             Some(Value::String(text)) => text,
             Some(other) => return Err(self.mismatch(&other, first(names), "[]uint8")),
         };
-        STANDARD.decode(&text).map_err(|error| {
-            let at = match error {
-                base64::DecodeError::InvalidByte(at, _)
-                | base64::DecodeError::InvalidLastSymbol(at, _) => at,
-                _ => text.len(),
-            };
+        let unbroken: Vec<u8> = text.bytes().filter(|byte| !is_break(*byte)).collect();
+        BASE64.decode(unbroken).map_err(|_| {
+            let at = corrupt_at(text.as_bytes());
             DecodeError(format!("illegal base64 data at input byte {at}"))
         })
     }
@@ -210,36 +241,36 @@ impl Fields {
     }
 
     /// The members of an object whose names are the caller's.
-    pub fn objects_by_name(&mut self, names: &[&str]) -> Result<Vec<(String, Fields)>> {
-        let members = self.members_of(names, "map")?;
-        let object = |(key, value)| {
-            Ok((key, Fields::of(value, self.owner, &field(self.owner, first(names)))?))
-        };
+    pub fn objects_by_name(
+        &mut self,
+        names: &[&str],
+        of: &'static str,
+    ) -> Result<Vec<(String, Fields)>> {
+        let members = self.members_of(names, &format!("map[string]{of}"))?;
+        let object = |(key, value)| Ok((key, self.inner(value, first(names), of)?));
         members.into_iter().map(object).collect()
     }
 
-    pub fn object(&mut self, names: &[&str]) -> Result<Option<Fields>> {
-        self.object_of(names, self.owner)
-    }
-
-    /// The same where Go's texts have another name before its fields.
-    pub fn object_of(&mut self, names: &[&str], owner: &'static str) -> Result<Option<Fields>> {
+    pub fn object(&mut self, names: &[&str], of: &'static str) -> Result<Option<Fields>> {
         let Some(value) = self.take(names) else { return Ok(None) };
-        Fields::of(value, owner, &field(self.owner, first(names))).map(Some)
+        self.inner(value, first(names), of).map(Some)
     }
 
-    pub fn objects(&mut self, names: &[&str]) -> Result<Vec<Fields>> {
-        Ok(self.objects_if_given(names)?.unwrap_or_default())
+    pub fn objects(&mut self, names: &[&str], of: &'static str) -> Result<Vec<Fields>> {
+        Ok(self.objects_if_given(names, of)?.unwrap_or_default())
     }
 
-    pub fn objects_if_given(&mut self, names: &[&str]) -> Result<Option<Vec<Fields>>> {
+    pub fn objects_if_given(
+        &mut self,
+        names: &[&str],
+        of: &'static str,
+    ) -> Result<Option<Vec<Fields>>> {
         let items = match self.take(names) {
             None => return Ok(None),
             Some(Value::Array(items)) => items,
-            Some(other) => return Err(self.mismatch(&other, first(names), "[]struct")),
+            Some(other) => return Err(self.mismatch(&other, first(names), &format!("[]{of}"))),
         };
-        let target = field(self.owner, first(names));
-        let objects = items.into_iter().map(|item| Fields::of(item, self.owner, &target));
+        let objects = items.into_iter().map(|item| self.inner(item, first(names), of));
         objects.collect::<Result<_>>().map(Some)
     }
 
@@ -302,8 +333,32 @@ fn first<'a>(names: &[&'a str]) -> &'a str {
     names.first().copied().unwrap_or_default()
 }
 
-fn field(owner: &str, name: &str) -> String {
-    format!("struct field {owner}.{name}")
+/// Go passes over these in base64.
+fn is_break(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+/// Where Go finds that something is no base64: at the first byte that cannot stand there, or where
+/// the last group begins, if bytes are missing.
+fn corrupt_at(text: &[u8]) -> usize {
+    let mut bytes = text.iter().enumerate().filter(|(_, byte)| !is_break(**byte));
+    loop {
+        for place in 0..4 {
+            let Some((at, byte)) = bytes.next() else { return text.len() - place };
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => {}
+                b'=' if place == 2 => {
+                    return match bytes.next() {
+                        None => text.len(),
+                        Some((at, b'=')) => bytes.next().map_or(at, |(behind, _)| behind),
+                        Some((other, _)) => other - 1,
+                    };
+                }
+                b'=' if place == 3 => return bytes.next().map_or(at, |(behind, _)| behind),
+                _ => return at,
+            }
+        }
+    }
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -314,5 +369,61 @@ fn kind(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(text: &str) -> std::result::Result<Vec<u8>, String> {
+        let body = serde_json::json!({ "Value": text }).to_string();
+        let mut fields = object(body.as_bytes(), "").unwrap();
+        fields.bytes(&["Value"]).map_err(|error| error.0)
+    }
+
+    /// As Consul 1.8.7 answers.
+    #[test]
+    fn base64_is_what_go_takes_for_it() {
+        for (text, read) in [("", ""), ("dm==", "v"), ("dmFs\ndWU=", "value"), ("dg=\r\n=", "v")] {
+            assert_eq!(bytes(text), Ok(read.as_bytes().to_vec()), "{text:?}");
+        }
+        for (text, at) in [
+            ("d", 0),
+            ("dm", 0),
+            ("dmFsdWU", 4),
+            ("dmFs!dWU", 4),
+            ("dmFs\n!dWU=", 5),
+            ("d===", 1),
+            ("=", 0),
+            ("dm=", 3),
+            ("dm=x", 2),
+            ("dm==x", 4),
+            ("dmF=x", 4),
+            ("dm=FsdWU", 2),
+        ] {
+            assert_eq!(
+                bytes(text),
+                Err(format!("illegal base64 data at input byte {at}")),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_all_that_leads_to_it() {
+        let body = br#"{"Service":{"Weights":{"Passing":"x"},"Tags":5}}"#;
+        let mut root = object(body, "structs.RegisterRequest").unwrap();
+        let mut service = root.object(&["Service"], "structs.NodeService").unwrap().unwrap();
+        let mut weights = service.object(&["Weights"], "structs.Weights").unwrap().unwrap();
+        let cannot = "json: cannot unmarshal";
+        let passing = format!(
+            "{cannot} string into Go struct field Weights.Service.Weights.Passing of type int"
+        );
+        assert_eq!(weights.integer(&["Passing"]), Err(DecodeError(passing)));
+        let tags = format!(
+            "{cannot} number into Go struct field NodeService.Service.Tags of type []string"
+        );
+        assert_eq!(service.strings(&["Tags"]), Err(DecodeError(tags)));
     }
 }

@@ -26,7 +26,8 @@ fn undecodable(error: DecodeError) -> Failure {
 
 /// The body of `agent/service/register`. Checks without an id or name get theirs from presence.
 pub fn service(body: &[u8]) -> Result<(ServiceDef, Vec<CheckDef>), Failure> {
-    let mut fields = decode::object(body, "").map_err(undecodable)?;
+    let mut fields =
+        decode::object_of_type(body, "", "structs.ServiceDefinition").map_err(undecodable)?;
     let (def, weights, checks) = read_service(&mut fields).map_err(undecodable)?;
     fields.finish().map_err(undecodable)?;
     if def.name.is_empty() {
@@ -35,11 +36,12 @@ pub fn service(body: &[u8]) -> Result<(ServiceDef, Vec<CheckDef>), Failure> {
     if matches!(&*def.address, "0.0.0.0" | "::" | "[::]") {
         return Err(Failure::bad("Invalid service address"));
     }
-    check_meta(&def.meta)?;
     let mut def = def;
     if let Some((passing, warning)) = weights {
         def.weights = shares(passing, warning)?;
     }
+    check_meta(&def.meta)?;
+    checks.iter().try_for_each(Check::reconcile)?;
     let mut verified = Vec::new();
     for check in checks {
         verified.push(check.verify("Status for checks must 'passing', 'warning', 'critical'")?);
@@ -59,11 +61,13 @@ fn read_service(fields: &mut Fields) -> Result<(ServiceDef, Shares, Vec<Check>),
     def.address = fields.string(&["Address"])?.into();
     def.port = port(fields)?;
     def.enable_tag_override = fields.boolean(&["EnableTagOverride", "enable_tag_override"])?;
-    for (name, mut to) in fields.objects_by_name(&["TaggedAddresses", "tagged_addresses"])? {
+    for (name, mut to) in fields
+        .objects_by_name(&["TaggedAddresses", "tagged_addresses"], "structs.ServiceAddress")?
+    {
         def.tagged_addresses.insert(name, tagged_address(&mut to)?);
         to.finish()?;
     }
-    let weights = match fields.object(&["Weights"])? {
+    let weights = match fields.object(&["Weights"], "structs.Weights")? {
         None => None,
         Some(mut given) => {
             let passing = given.integer(&["Passing"])?.unwrap_or_default();
@@ -72,8 +76,8 @@ fn read_service(fields: &mut Fields) -> Result<(ServiceDef, Shares, Vec<Check>),
             Some((passing, warning))
         }
     };
-    let mut given = fields.objects(&["Checks"])?;
-    given.extend(fields.object(&["Check"])?);
+    let mut given = fields.objects(&["Checks"], "structs.CheckType")?;
+    given.extend(fields.object(&["Check"], "structs.CheckType")?);
     let mut checks = Vec::new();
     for check in given.into_iter().filter(|check| !check.is_empty()) {
         checks.push(Check::read(check)?);
@@ -149,7 +153,8 @@ fn fill_tagged(def: &mut ServiceDef) {
 
 /// The body of `agent/check/register`.
 pub fn check(body: &[u8]) -> Result<CheckDef, Failure> {
-    let fields = decode::object(body, "").map_err(undecodable)?;
+    let fields =
+        decode::object_of_type(body, "", "structs.CheckDefinition").map_err(undecodable)?;
     let check = Check::read(fields).map_err(undecodable)?;
     if check.def.name.is_empty() {
         return Err(Failure::bad("Missing check name"));
@@ -163,7 +168,7 @@ pub fn check(body: &[u8]) -> Result<CheckDef, Failure> {
 
 /// The body of `agent/check/update`.
 pub fn update(body: &[u8]) -> Result<(Health, String), Failure> {
-    let mut fields = decode::object(body, "checkUpdate").map_err(undecodable)?;
+    let mut fields = decode::object(body, "agent.checkUpdate").map_err(undecodable)?;
     let status = fields.string(&["Status"]).map_err(undecodable)?;
     let output = fields.string(&["Output"]).map_err(undecodable)?;
     fields.finish().map_err(undecodable)?;

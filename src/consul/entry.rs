@@ -56,6 +56,9 @@ pub fn register(body: &[u8], datacenter: &str, state: &State) -> Result<Vec<Cata
     Ok(ops)
 }
 
+/// How Go calls a check in the catalog.
+const CHECK: &str = "structs.HealthCheck";
+
 struct Entry {
     datacenter: String,
     node: NodeDef,
@@ -85,9 +88,10 @@ impl Entry {
             meta: fields.map(&["NodeMeta"])?,
             presence_ttl: Duration::ZERO,
         };
-        let service = fields.object(&["Service"])?.map(service).transpose()?;
-        let mut checks = fields.objects(&["Checks"])?;
-        checks.extend(fields.object(&["Check"])?);
+        let service =
+            fields.object(&["Service"], "structs.NodeService")?.map(service).transpose()?;
+        let mut checks = fields.objects(&["Checks"], CHECK)?;
+        checks.extend(fields.object(&["Check"], CHECK)?);
         let entry = Entry {
             datacenter: fields.string(&["Datacenter"])?,
             node,
@@ -177,11 +181,13 @@ pub fn service(mut fields: Fields) -> Result<(ServiceDef, bool), DecodeError> {
     def.address = fields.string(&["Address"])?.into();
     def.port = port(&mut fields)?;
     def.enable_tag_override = fields.boolean(&["EnableTagOverride"])?;
-    for (name, mut fields) in fields.objects_by_name(&["TaggedAddresses"])? {
+    for (name, mut fields) in
+        fields.objects_by_name(&["TaggedAddresses"], "structs.ServiceAddress")?
+    {
         def.tagged_addresses.insert(name, tagged_address(&mut fields)?);
         fields.finish()?;
     }
-    if let Some(mut weights) = fields.object(&["Weights"])? {
+    if let Some(mut weights) = fields.object(&["Weights"], "structs.Weights")? {
         let share = |number: Option<i64>| number.unwrap_or_default().clamp(0, 65_535) as u16;
         let passing = share(weights.integer(&["Passing"])?);
         let warning = share(weights.integer(&["Warning"])?);
@@ -211,7 +217,7 @@ pub fn check(mut fields: Fields) -> Result<Check, DecodeError> {
     def.notes = fields.string(&["Notes"])?;
     let service = fields.string(&["ServiceID"])?;
     def.service_id = (!service.is_empty()).then(|| service.into());
-    if let Some(definition) = fields.object(&["Definition"])? {
+    if let Some(definition) = fields.object(&["Definition"], "structs.HealthCheckDefinition")? {
         definition_of(&mut def, definition)?;
     }
     // Consul takes any word; one that it does not know passes nowhere, so neither does it here.
@@ -242,7 +248,8 @@ fn definition_of(def: &mut CheckDef, mut fields: Fields) -> Result<(), DecodeErr
 
 /// The one thing that goes: an instance before a check before the whole node.
 pub fn deregister(body: &[u8], datacenter: &str) -> Result<CatalogOp, Failure> {
-    let mut fields = decode::object(body, "structs.DeregisterRequest").map_err(undecodable)?;
+    let mut fields =
+        decode::object_of_type(body, "", "structs.DeregisterRequest").map_err(undecodable)?;
     let mut text = |names: &[&str]| fields.string(names).map_err(undecodable);
     let (node, asked) = (text(&["Node"])?, text(&["Datacenter"])?);
     let (service, check) = (text(&["ServiceID"])?, text(&["CheckID"])?);

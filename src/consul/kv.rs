@@ -18,7 +18,7 @@ use super::call::{Answer, Call, moved, whole};
 use super::error::Failure;
 use super::guard::Seer;
 use super::json;
-use super::params::{self, Options};
+use super::params::Options;
 use super::routes;
 use super::rows::KeyJson;
 use super::session;
@@ -228,7 +228,8 @@ fn cut<'a>(key: &'a [u8], prefix: usize, separator: &[u8]) -> &'a [u8] {
 }
 
 async fn put(call: Call<'_>, body: Body) -> Answer {
-    check_write(&call)?;
+    // They mean nothing here, but nonsense is refused as where they do.
+    call.options()?;
     let key = key(&call)?;
     if conflicting(&call, &["cas", "acquire", "release"]) {
         return Err(conflict(&call));
@@ -262,7 +263,8 @@ fn holder(text: &str) -> Result<Result<SessionId, &'static str>, Failure> {
 }
 
 async fn delete(call: Call<'_>) -> Answer {
-    check_write(&call)?;
+    // They mean nothing here, but nonsense is refused as where they do.
+    call.options()?;
     if call.params.has("recurse") {
         if call.params.has("cas") {
             return Err(conflict(&call));
@@ -281,11 +283,6 @@ async fn write(call: &Call<'_>, command: KvCommand) -> Answer {
         other => return Err(Failure::internal(format!("unexpected outcome {other:?}"))),
     };
     Ok(answer::json(&held, call.pretty()))
-}
-
-fn check_write(call: &Call<'_>) -> Result<(), Failure> {
-    params::same_datacenter(&call.params, &call.front.config.datacenter)?;
-    params::no_namespace(&call.params)
 }
 
 fn key(call: &Call<'_>) -> Result<Key, Failure> {

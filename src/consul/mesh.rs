@@ -11,6 +11,7 @@ use super::blocking::{self, Class, Mark};
 use super::call::{Answer, Call, whole};
 use super::decode;
 use super::error::Failure;
+use super::filter::{Filter, schema};
 
 const DISABLED: &str = "Connect must be enabled in order to use this endpoint";
 /// The kinds of config entries that Consul knows.
@@ -38,6 +39,8 @@ const KINDS: [&str; 18] = [
 /// What is asked of the mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mesh {
+    /// Instances of a service that it reaches, of which there are none. A filter may name these.
+    Meshed(schema::Fields),
     /// Nothing is ever in it: what is said without a name, and what with any.
     Empty(&'static str, &'static str),
     /// Nothing can be asked of it. True: it is a read that carries an index.
@@ -55,6 +58,12 @@ pub enum Mesh {
 
 pub async fn answer(call: Call<'_>, mesh: Mesh, body: Body) -> Answer {
     match mesh {
+        Mesh::Meshed(fields) => {
+            call.options().map_err(Failure::with_index)?;
+            call.required("Missing service name")?;
+            Filter::of(&call.params, fields).map_err(Failure::with_index)?;
+            empty(&call, "[]").await
+        }
         Mesh::Empty(missing, shown) => {
             call.options()?;
             if !missing.is_empty() {

@@ -110,10 +110,16 @@ impl Options {
         datacenter: &str,
     ) -> Result<Options, Failure> {
         let (mode, max_stale) = consistency(params)?;
-        same_datacenter(params, datacenter)?;
         check_cache_control(cache_control)?;
         let (index, wait) = waiting(params)?;
+        same_datacenter(params, datacenter)?;
         Ok(Options { mode, max_stale, index, wait })
+    }
+
+    /// The same of what an agent knows by itself: no datacenter is asked, no server agrees.
+    pub fn of_agent(params: &Params<'_>) -> Result<Options, Failure> {
+        let (index, wait) = waiting(params)?;
+        Ok(Options { mode: Mode::Default, max_stale: None, index, wait })
     }
 }
 
@@ -181,6 +187,7 @@ fn waiting(params: &Params<'_>) -> Result<(u64, Duration), Failure> {
             None => return Err(Failure::bad("Invalid wait time")),
         },
     };
+    let wait = wait.min(limits::WAIT_MAX);
     let index = match params.get("index").filter(|text| !text.is_empty()) {
         None => 0,
         Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
@@ -188,7 +195,7 @@ fn waiting(params: &Params<'_>) -> Result<(u64, Duration), Failure> {
         }
         Some(_) => return Err(Failure::bad("Invalid index")),
     };
-    Ok((index, wait.min(limits::WAIT_MAX)))
+    Ok((index, wait))
 }
 
 /// A number without a unit, which some clients send: seconds.

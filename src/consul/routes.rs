@@ -7,8 +7,10 @@ use crate::model::Health;
 
 use super::acl::{self, Path as P};
 use super::agent::Part;
+use super::filter::schema;
 use super::mesh::Mesh;
 use super::operator::Operator;
+use super::query;
 
 /// What a path asks for; what stands behind the path goes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +178,28 @@ impl Route {
         ["acl", "catalog", "coordinate", "health", "query", "session"].contains(&self.class)
     }
 
+    /// How it may be asked with that behind its path.
+    pub fn methods_behind(&self, rest: &[u8]) -> Methods {
+        let is_look =
+            [query::EXECUTE, query::EXPLAIN].iter().any(|end| rest.ends_with(end.as_bytes()));
+        match self.endpoint {
+            Endpoint::Query if is_look => Methods::Get,
+            _ => self.methods,
+        }
+    }
+
+    /// Whether Consul's agents keep its answers: then a client may be told that one was not kept.
+    pub fn is_cached(&self, rest: &[u8]) -> bool {
+        match self.endpoint {
+            Endpoint::CatalogDatacenters | Endpoint::CatalogServices | Endpoint::CatalogService => {
+                true
+            }
+            Endpoint::HealthService | Endpoint::Mesh(Mesh::Meshed(_)) => true,
+            Endpoint::Query => rest.ends_with(query::EXECUTE.as_bytes()),
+            _ => false,
+        }
+    }
+
     /// What that way of asking takes.
     pub fn demand(&self, method: &Method) -> Demand {
         match self.change {
@@ -310,21 +334,21 @@ pub const ROUTES: &[Route] = &[
     route(
         "/v1/catalog/connect/",
         M::Get,
-        E::Mesh(Mesh::Empty("Missing service name", "[]")),
+        E::Mesh(Mesh::Meshed(schema::SERVICE_NODE)),
         "mesh",
         Rows(R::Service),
     ),
     route(
         "/v1/health/connect/",
         M::Get,
-        E::Mesh(Mesh::Empty("Missing service name", "[]")),
+        E::Mesh(Mesh::Meshed(schema::HEALTH)),
         "mesh",
         Rows(R::Service),
     ),
     route(
         "/v1/health/ingress/",
         M::Get,
-        E::Mesh(Mesh::Empty("Missing service name", "[]")),
+        E::Mesh(Mesh::Meshed(schema::HEALTH)),
         "mesh",
         Rows(R::Service),
     ),

@@ -18,7 +18,8 @@ pub(super) fn take(
     kind: &'static str,
 ) -> Result<Links, Failure> {
     let wrong = |error: DecodeError| undecoded(kind, &error);
-    let templated = fields.objects(&["TemplatedPolicies"]).map_err(wrong)?;
+    let templated =
+        fields.objects(&["TemplatedPolicies"], "structs.ACLTemplatedPolicy").map_err(wrong)?;
     if !templated.is_empty() {
         return Err(Failure::bad(
             "Bad request: TemplatedPolicies are not supported: say it with ServiceIdentities, \
@@ -35,7 +36,9 @@ pub(super) fn take(
     });
     let policies = policies.collect::<Result<_, _>>()?;
     let mut services = Vec::new();
-    for mut item in fields.objects(&["ServiceIdentities"]).map_err(wrong)? {
+    for mut item in
+        fields.objects(&["ServiceIdentities"], "structs.ACLServiceIdentity").map_err(wrong)?
+    {
         let name: Arc<str> = item.string(&["ServiceName"]).map_err(wrong)?.into();
         let datacenters = item.strings(&["Datacenters"]).map_err(wrong)?;
         item.finish().map_err(wrong)?;
@@ -47,7 +50,7 @@ pub(super) fn take(
         services.push(ServiceIdentity { name, datacenters });
     }
     let mut nodes = Vec::new();
-    for mut item in fields.objects(&["NodeIdentities"]).map_err(wrong)? {
+    for mut item in fields.objects(&["NodeIdentities"], "structs.ACLNodeIdentity").map_err(wrong)? {
         let name: Arc<str> = item.string(&["NodeName"]).map_err(wrong)?.into();
         let datacenter = item.string(&["Datacenter"]).map_err(wrong)?;
         item.finish().map_err(wrong)?;
@@ -83,7 +86,7 @@ fn named(
 ) -> Result<Vec<(String, String)>, Failure> {
     let wrong = |error: DecodeError| undecoded(kind, &error);
     let mut links = Vec::new();
-    for mut item in fields.objects(&[list]).map_err(wrong)? {
+    for mut item in fields.objects(&[list], "structs.ACLLink").map_err(wrong)? {
         let link = item.string(&["ID"]).map_err(wrong)?;
         links.push((link, item.string(&["Name"]).map_err(wrong)?));
         item.finish().map_err(wrong)?;

@@ -19,6 +19,8 @@ use super::params::Params;
 
 pub use evaluate::{Datum, Row};
 
+const UNABLE: &str = "Failed to create boolean expression evaluator: ";
+
 /// Which rows are wanted; without a filter all are.
 #[derive(Debug, Default)]
 pub struct Filter(Option<select::Question>);
@@ -29,17 +31,16 @@ impl Filter {
         let text = params.get("filter").unwrap_or_default();
         Filter::new(text, fields).map_err(|flaw| match flaw {
             Flaw::TooLong(why) => Failure::new(StatusCode::PAYLOAD_TOO_LARGE, why),
-            Flaw::Wrong(why) => {
-                Failure::internal(format!("Failed to create boolean expression evaluator: {why}"))
-            }
+            Flaw::Unread(why) | Flaw::Wrong(why) => Failure::internal(format!("{UNABLE}{why}")),
         })
     }
 
-    /// The same without the words in front of what is wrong.
+    /// The same with no words in front of what is wrong with a filter that could be read.
     pub fn bare(params: &Params<'_>, fields: schema::Fields) -> Result<Filter, Failure> {
         let text = params.get("filter").unwrap_or_default();
         Filter::new(text, fields).map_err(|flaw| match flaw {
             Flaw::TooLong(why) => Failure::new(StatusCode::PAYLOAD_TOO_LARGE, why),
+            Flaw::Unread(why) => Failure::internal(format!("{UNABLE}{why}")),
             Flaw::Wrong(why) => Failure::internal(why),
         })
     }
@@ -54,7 +55,7 @@ impl Filter {
                 "filter has {len} bytes, at most {max} are allowed"
             )));
         }
-        let tree = parse::parse(text).map_err(Flaw::Wrong)?;
+        let tree = parse::parse(text).map_err(Flaw::Unread)?;
         select::select(&tree, fields).map(Some).map(Filter).map_err(Flaw::Wrong)
     }
 
@@ -70,5 +71,8 @@ impl Filter {
 
 enum Flaw {
     TooLong(String),
+    /// Its text is none of the grammar.
+    Unread(String),
+    /// It asks for what rows do not have.
     Wrong(String),
 }

@@ -6,55 +6,62 @@ use crate::consul::error::Failure;
 use crate::model::{QueryId, SessionId};
 use crate::state::{QueryDef, QueryTarget, QueryTemplate};
 
-/// How Go calls what it reads into.
-const TYPE: &str = "structs.PreparedQuery";
-
-/// What was asked for, and the id that it was given; the definition has none yet.
-pub struct Asked {
-    pub def: QueryDef,
+/// What a body says, not looked at yet.
+pub struct Read {
+    /// The id that it was given; the definition has none yet.
     pub id: String,
+    def: QueryDef,
+    session: String,
+    template: String,
 }
 
-pub fn decode(body: &[u8]) -> Result<Asked, Failure> {
-    let undecodable = |error: DecodeError| Failure::bad(format!("Request decode failed: {error}"));
-    let fields = decode::object_of_type(body, "", TYPE).map_err(undecodable)?;
-    let Read { mut asked, session, template } = read(fields).map_err(undecodable)?;
-    let invalid = |why: String| Failure::internal(format!("Invalid prepared query: {why}"));
-    let def = &mut asked.def;
-    if session.is_empty() && def.name.is_empty() && def.token.is_empty() && template.is_empty() {
-        return Err(invalid("Must be bound to a session".to_owned()));
-    }
-    if def.target.service.is_empty() {
-        return Err(invalid("Must provide a Service name to query".to_owned()));
-    }
-    if def.target.nearest < 0 {
-        return Err(invalid(format!("Bad NearestN '{}', must be >= 0", def.target.nearest)));
-    }
-    if def.target.elsewhere.as_ref().is_some_and(|targets| !targets.is_empty())
-        && (def.target.nearest > 0 || def.target.datacenters.iter().flatten().next().is_some())
-    {
-        let why = "Targets cannot be populated with NearestN or Datacenters";
-        return Err(invalid(why.to_owned()));
-    }
-    if !def.ttl_text.is_empty() {
-        let text = &def.ttl_text;
-        let nanoseconds = duration::parse(text).ok_or_else(|| {
-            invalid(format!("Bad DNS TTL '{text}': {}", duration::complaint(text)))
-        })?;
-        if nanoseconds < 0 {
-            return Err(invalid(format!("DNS TTL '{nanoseconds}', must be >=0")));
+pub fn read(body: &[u8]) -> Result<Read, Failure> {
+    decode::object(body, "structs.PreparedQuery")
+        .and_then(fields)
+        .map_err(|error| Failure::bad(format!("Request decode failed: {error}")))
+}
+
+impl Read {
+    /// What it asks for, if that can be.
+    pub fn check(self) -> Result<QueryDef, Failure> {
+        let Read { mut def, session, template, .. } = self;
+        let invalid = |why: String| Failure::internal(format!("Invalid prepared query: {why}"));
+        if session.is_empty() && def.name.is_empty() && def.token.is_empty() && template.is_empty()
+        {
+            return Err(invalid("Must be bound to a session".to_owned()));
         }
-        def.ttl = Some(duration::positive(nanoseconds).unwrap_or_default());
-    }
-    def.session = session_of(&session)?;
-    def.template.is_set = match template.as_str() {
-        "" => false,
-        "name_prefix_match" => true,
-        other => return Err(uncompiled(&format!("Bad Template.Type '{other}'"))),
-    };
-    match def.template_flaw() {
-        Some(flaw) => Err(uncompiled(&flaw)),
-        None => Ok(asked),
+        if def.target.service.is_empty() {
+            return Err(invalid("Must provide a Service name to query".to_owned()));
+        }
+        if def.target.nearest < 0 {
+            return Err(invalid(format!("Bad NearestN '{}', must be >= 0", def.target.nearest)));
+        }
+        if def.target.elsewhere.as_ref().is_some_and(|targets| !targets.is_empty())
+            && (def.target.nearest > 0 || def.target.datacenters.iter().flatten().next().is_some())
+        {
+            let why = "Targets cannot be populated with NearestN or Datacenters";
+            return Err(invalid(why.to_owned()));
+        }
+        if !def.ttl_text.is_empty() {
+            let text = &def.ttl_text;
+            let nanoseconds = duration::parse(text).ok_or_else(|| {
+                invalid(format!("Bad DNS TTL '{text}': {}", duration::complaint(text)))
+            })?;
+            if nanoseconds < 0 {
+                return Err(invalid(format!("DNS TTL '{nanoseconds}', must be >=0")));
+            }
+            def.ttl = Some(duration::positive(nanoseconds).unwrap_or_default());
+        }
+        def.session = session_of(&session)?;
+        def.template.is_set = match template.as_str() {
+            "" => false,
+            "name_prefix_match" => true,
+            other => return Err(uncompiled(&format!("Bad Template.Type '{other}'"))),
+        };
+        match def.template_flaw() {
+            Some(flaw) => Err(uncompiled(&flaw)),
+            None => Ok(def),
+        }
     }
 }
 
@@ -70,26 +77,20 @@ fn session_of(text: &str) -> Result<Option<SessionId>, Failure> {
     }
 }
 
-struct Read {
-    asked: Asked,
-    session: String,
-    template: String,
-}
-
-fn read(mut fields: Fields) -> Result<Read, DecodeError> {
+fn fields(mut fields: Fields) -> Result<Read, DecodeError> {
     let (mut template, mut kind) = (QueryTemplate::default(), String::new());
-    if let Some(mut given) = fields.object(&["Template"])? {
+    if let Some(mut given) = fields.object(&["Template"], "structs.QueryTemplateOptions")? {
         kind = given.string(&["Type"])?;
         template.regexp = given.string(&["Regexp"])?;
         template.remove_empty_tags = given.boolean(&["RemoveEmptyTags"])?;
         given.finish()?;
     }
     let mut ttl_text = String::new();
-    if let Some(mut dns) = fields.object(&["DNS"])? {
+    if let Some(mut dns) = fields.object(&["DNS"], "structs.QueryDNSOptions")? {
         ttl_text = dns.string(&["TTL"])?;
         dns.finish()?;
     }
-    let target = match fields.object(&["Service"])? {
+    let target = match fields.object(&["Service"], "structs.ServiceQuery")? {
         Some(service) => target(service)?,
         None => QueryTarget::default(),
     };
@@ -107,7 +108,7 @@ fn read(mut fields: Fields) -> Result<Read, DecodeError> {
     // What a client sends back of what it was shown.
     fields.skip(&["CreateIndex", "ModifyIndex"]);
     fields.finish()?;
-    Ok(Read { asked: Asked { def, id }, session, template: kind })
+    Ok(Read { id, def, session, template: kind })
 }
 
 fn target(mut fields: Fields) -> Result<QueryTarget, DecodeError> {
@@ -122,10 +123,12 @@ fn target(mut fields: Fields) -> Result<QueryTarget, DecodeError> {
         connect: fields.boolean(&["Connect"])?,
         ..QueryTarget::default()
     };
-    if let Some(mut failover) = fields.object(&["Failover"])? {
+    if let Some(mut failover) = fields.object(&["Failover"], "structs.QueryDatacenterOptions")? {
         target.nearest = failover.integer(&["NearestN"])?.unwrap_or_default();
         target.datacenters = failover.strings_if_given(&["Datacenters"])?;
-        if let Some(targets) = failover.objects_if_given(&["Targets"])? {
+        if let Some(targets) =
+            failover.objects_if_given(&["Targets"], "structs.QueryFailoverTarget")?
+        {
             target.elsewhere = Some(targets.into_iter().map(elsewhere).collect::<Result<_, _>>()?);
         }
         failover.finish()?;

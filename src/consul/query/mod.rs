@@ -24,7 +24,7 @@ use super::blocking::{self, Class, Mark, View};
 use super::call::{Answer, Call, whole};
 use super::error::Failure;
 use super::guard::Seer;
-use super::params::{self, Options};
+use super::params;
 use super::rows::HealthJson;
 use super::shared::{self, Content, Question};
 use json::{Dns, Executed, Explained, Inline, QueryJson};
@@ -32,6 +32,11 @@ use json::{Dns, Executed, Explained, Inline, QueryJson};
 /// How often a new id is drawn while the one before is taken.
 const DRAWS: usize = 8;
 
+/// What of a query's path is about what it comes to, and is only read.
+pub const EXECUTE: &str = "/execute";
+pub const EXPLAIN: &str = "/explain";
+
+const BY_ID: &str = "prepared query templates can only be resolved up by name, not by ID";
 const NO_UUID: &str = "failed prepared query lookup: index error: UUID must be 36 characters";
 
 #[derive(Serialize)]
@@ -45,17 +50,17 @@ pub async fn all(call: Call<'_>, body: Body) -> Answer {
     if *call.method == Method::POST {
         return create(call, body).await;
     }
-    let options = call.options().map_err(Failure::with_index)?;
-    shown(&call, &options, None).await
+    shown(&call, None).await
 }
 
 async fn create(call: Call<'_>, body: Body) -> Answer {
     check_write(&call)?;
     let body = whole(body, limits::HTTP_BODY).await?;
-    let body::Asked { mut def, id } = body::decode(&body)?;
-    if !id.is_empty() {
+    let read = body::read(&body)?;
+    if !read.id.is_empty() {
         return Err(Failure::internal("ID must be empty when creating a new prepared query"));
     }
+    let mut def = read.check()?;
     for _ in 0..DRAWS {
         def.id = QueryId(Builder::from_random_bytes(Dice.random()).into_uuid().as_u128());
         let command = Command::QueryPut { def: def.clone(), new: true };
@@ -72,10 +77,10 @@ async fn create(call: Call<'_>, body: Body) -> Answer {
 pub async fn one(call: Call<'_>, body: Body) -> Answer {
     let name = call.name().into_owned();
     if *call.method == Method::GET {
-        if let Some(asked) = name.strip_suffix("/execute") {
+        if let Some(asked) = name.strip_suffix(EXECUTE) {
             return execute(&call, asked).await;
         }
-        if let Some(asked) = name.strip_suffix("/explain") {
+        if let Some(asked) = name.strip_suffix(EXPLAIN) {
             return explain(&call, asked).await;
         }
     }
@@ -88,22 +93,15 @@ pub async fn one(call: Call<'_>, body: Body) -> Answer {
 
 async fn show(call: &Call<'_>, name: &str) -> Answer {
     let id = QueryId::parse(name).ok_or_else(|| Failure::internal(NO_UUID).with_index())?;
-    let options = call.options().map_err(Failure::with_index)?;
-    shown(call, &options, Some(id)).await
+    shown(call, Some(id)).await
 }
 
 /// One query, or all of them.
-async fn shown(call: &Call<'_>, options: &Options, one: Option<QueryId>) -> Answer {
-    let question = Queries { one, pretty: call.pretty() };
-    let make = || -> Result<Box<dyn Question>, Failure> { Ok(Box::new(question)) };
-    let told = shared::read(call, Class::Catalog, options, call.key(""), make);
-    let told = told.await.map_err(Failure::with_index)?;
-    let mut response = answer::content(&told.evaluated.content).ok_or_else(not_found)?;
-    answer::add_freshness(response.headers_mut(), &told.freshness);
-    if call.params.has("cached") {
-        answer::add_uncached(response.headers_mut());
-    }
-    Ok(response)
+async fn shown(call: &Call<'_>, one: Option<QueryId>) -> Answer {
+    let make = || -> Result<Box<dyn Question>, Failure> {
+        Ok(Box::new(Queries { one, pretty: call.pretty() }))
+    };
+    shared::of_catalog_or(call, "", not_found, make).await
 }
 
 struct Queries {
@@ -145,9 +143,10 @@ impl Question for Queries {
 async fn replace(call: &Call<'_>, name: &str, body: Body) -> Answer {
     check_write(call)?;
     let body = whole(body, limits::HTTP_BODY).await?;
-    // Whose it is comes first, whatever the rest of the body says.
+    let read = body::read(&body)?;
+    // Whose it is comes first, whatever the rest of the body means.
     let id = known(name)?;
-    let body::Asked { mut def, .. } = body::decode(&body)?;
+    let mut def = read.check()?;
     def.id = id;
     call.propose(Command::QueryPut { def, new: false }).await?;
     Ok(answer::empty(StatusCode::OK))
@@ -205,9 +204,16 @@ fn inline(freshness: &Freshness) -> Inline {
     }
 }
 
+fn found(state: &State, asked: &str) -> Result<Arc<QueryRow>, Failure> {
+    state.find_query(asked).ok_or_else(|| match QueryId::parse(asked) {
+        Some(id) if state.query(id).is_some() => Failure::internal(BY_ID).with_index(),
+        _ => not_found(),
+    })
+}
+
 async fn explain(call: &Call<'_>, asked: &str) -> Answer {
     let view = look(call).await?;
-    let row = view.state.find_query(asked).ok_or_else(not_found)?;
+    let row = found(&view.state, asked)?;
     let seer = call.seer(&view.state)?;
     may_read(&seer, &row)?;
     let query = QueryJson::new(&row, seer.sees_all());
@@ -218,7 +224,7 @@ async fn explain(call: &Call<'_>, asked: &str) -> Answer {
 async fn execute(call: &Call<'_>, asked: &str) -> Answer {
     let (most, meshed) = (limit(call)?, is_meshed(call)?);
     let view = look(call).await?;
-    let row: Arc<QueryRow> = view.state.find_query(asked).ok_or_else(not_found)?;
+    let row = found(&view.state, asked)?;
     // To ask for what it finds takes nothing: of that as much is shown as may be seen.
     let seer = call.seer(&view.state)?;
     let target = &row.def.target;

@@ -47,7 +47,7 @@ fn read(fields: &mut Fields, node: &str) -> Result<Asked, DecodeError> {
     let older = fields.strings_if_given(&["Checks"])?.map(named);
     let newer = fields.strings_if_given(&["NodeChecks"])?.map(named);
     let (checks, node_checks) = checks(older, newer);
-    let service_checks = fields.objects_if_given(&["ServiceChecks"])?;
+    let service_checks = fields.objects_if_given(&["ServiceChecks"], "structs.ServiceCheck")?;
     let service_check = |mut fields: Fields| {
         let (id, namespace) = (fields.string(&["ID"])?, fields.string(&["Namespace"])?);
         Ok(ServiceCheck { id: id.into(), namespace })
@@ -66,7 +66,7 @@ fn read(fields: &mut Fields, node: &str) -> Result<Asked, DecodeError> {
             .transpose()?,
         checks,
     };
-    Ok(Asked { def, behavior: fields.string(&["Behavior"])? })
+    Ok(Asked { def, behavior: fields.text_of(&["Behavior"], "structs.SessionBehavior")? })
 }
 
 /// Either list, given and empty, takes the presence of the node out of both. The older one is

@@ -40,19 +40,25 @@ pub async fn of_catalog(
     about: &str,
     make: impl FnOnce() -> Result<Box<dyn Question>, Failure>,
 ) -> Answer {
+    let rowless = || Failure::internal("an answer of the catalog without rows");
+    of_catalog_or(call, about, rowless, make).await
+}
+
+/// The same of what may not be there: `missing` says so.
+pub async fn of_catalog_or(
+    call: &Call<'_>,
+    about: &str,
+    missing: impl FnOnce() -> Failure,
+    make: impl FnOnce() -> Result<Box<dyn Question>, Failure>,
+) -> Answer {
     let told = async {
         let options = call.options()?;
         let key = call.key(about);
         read(call, Class::Catalog, &options, key, make).await
     };
     let told = told.await.map_err(Failure::with_index)?;
-    let Some(mut response) = answer::content(&told.evaluated.content) else {
-        return Err(Failure::internal("an answer of the catalog without rows"));
-    };
+    let mut response = answer::content(&told.evaluated.content).ok_or_else(missing)?;
     answer::add_freshness(response.headers_mut(), &told.freshness);
-    if call.params.has("cached") {
-        answer::add_uncached(response.headers_mut());
-    }
     Ok(response)
 }
 

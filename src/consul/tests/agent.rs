@@ -33,6 +33,7 @@ async fn a_service_is_registered_shown_replaced_and_deregistered() {
         &[
             ("PUT", "/v1/agent/service/deregister/web1", "", 200, ""),
             ("GET", "/v1/agent/service/web1", "", 404, "unknown service ID: web1"),
+            ("GET", "/v1/agent/service/web1?dc=x", "", 404, "unknown service ID: web1"),
             ("GET", "/v1/health/service/web", "", 200, "[]"),
             (
                 "PUT",
@@ -143,7 +144,7 @@ async fn bad_definitions_are_refused_in_consuls_words() {
         (x(r#""Meta":{"a b":"1"}"#), 400, meta("('a b', '1'): Key contains invalid characters")),
         (x(r#""Meta":{"":"1"}"#), 400, meta("('', '1'): Key cannot be blank")),
         (
-            x(r#""Weights":{"Passing":0,"Warning":0}"#),
+            x(r#""Weights":{"Passing":0,"Warning":0},"Meta":{"":"1"}"#),
             400,
             "Invalid Weights: Passing must be greater than 0".into(),
         ),

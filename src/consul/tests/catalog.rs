@@ -49,6 +49,9 @@ async fn what_was_not_set_is_null_and_lists_never_are() {
     let node = format!(
         r#"{{"Node":{{"ID":"","Node":"a","Address":"10.0.0.1","Datacenter":"dc1","TaggedAddresses":null,"Meta":null,"CreateIndex":{index},"ModifyIndex":{index}}},"Services":{{}}}}"#
     );
+    let unable = |what: &str| {
+        format!("Failed to create boolean expression evaluator: Selector \"{what}\" is not valid")
+    };
     check(
         &api,
         &[
@@ -66,6 +69,8 @@ async fn what_was_not_set_is_null_and_lists_never_are() {
             ("GET", "/v1/health/node/", "", 400, "Missing node name"),
             ("GET", "/v1/health/state/", "", 400, "Missing check state"),
             ("GET", "/v1/health/connect/web", "", 200, "[]"),
+            ("GET", "/v1/health/connect/web?filter=No==1", "", 500, &unable("No")),
+            ("GET", "/v1/catalog/connect/web?filter=Service==a", "", 500, &unable("Service")),
             ("GET", "/v1/catalog/connect/", "", 400, "Missing service name"),
             ("GET", "/v1/catalog/gateway-services/web", "", 200, "null"),
         ],

@@ -105,6 +105,7 @@ async fn prefixes_are_listed_whole_or_cut_at_a_separator() {
 async fn what_is_wrong_is_said_in_consuls_words() {
     let api = Api::new();
     let range = r#"strconv.ParseUint: parsing "18446744073709551616": value out of range"#;
+    let stale = "Cannot specify ?stale with ?consistent, conflicting semantics.";
     let syntax = |text: &str| format!("strconv.ParseUint: parsing \"{text}\": invalid syntax");
     check(
         &api,
@@ -127,6 +128,8 @@ async fn what_is_wrong_is_said_in_consuls_words() {
                 "Conflicting flags: acquire=a+b&cas=0\n",
             ),
             ("PUT", "/v1/kv/f?dc=nope", "x", 500, "No path to datacenter"),
+            ("PUT", "/v1/kv/f?wait=x", "x", 400, "Invalid wait time"),
+            ("DELETE", "/v1/kv/f?stale&consistent", "", 400, stale),
             ("GET", "/v1/kv/f?x=%zz", "", 500, ""),
         ],
     )

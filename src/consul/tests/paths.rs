@@ -48,6 +48,26 @@ async fn what_is_no_path_or_no_method_is_refused() {
 }
 
 #[tokio::test]
+async fn what_consuls_agents_keep_is_told_from_the_rest() {
+    let api = Api::new();
+    for (path, kept) in [
+        ("/v1/catalog/datacenters", true),
+        ("/v1/catalog/services", true),
+        ("/v1/catalog/service/web", true),
+        ("/v1/health/service/web", true),
+        ("/v1/health/connect/web", true),
+        ("/v1/catalog/nodes", false),
+        ("/v1/health/state/any", false),
+        ("/v1/query", false),
+        ("/v1/session/list", false),
+    ] {
+        let answered = api.get(&format!("{path}?cached")).await;
+        assert_eq!(answered.header("x-cache"), if kept { "MISS" } else { "(none)" }, "{path}");
+        assert_eq!(api.get(path).await.header("x-cache"), "(none)", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn shared_parameters_are_checked() {
     let api = Api::new();
     let stale = "Cannot specify ?stale with ?consistent, conflicting semantics.";

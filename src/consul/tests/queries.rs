@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Api;
+use super::{Api, check};
 
 async fn create(api: &Api, body: serde_json::Value) -> String {
     let answered = api.send("POST", "/v1/query", body.to_string()).await;
@@ -77,9 +77,47 @@ async fn a_template_answers_names_that_begin_as_its_own() {
     let api = Api::new();
     let template = json!({"Type": "name_prefix_match"});
     let service = json!({"Service": "${name.suffix}"});
-    create(&api, json!({"Name": "geo-", "Template": template, "Service": service})).await;
+    let id = create(&api, json!({"Name": "geo-", "Template": template, "Service": service})).await;
+    let by_id = api.get(&format!("/v1/query/{id}/execute")).await;
+    let why = "prepared query templates can only be resolved up by name, not by ID";
+    assert_eq!((by_id.status, by_id.body.as_str()), (500, why));
     let explained = api.get("/v1/query/geo-db/explain").await.json();
     assert_eq!(explained["Query"]["Service"]["Service"], json!("db"));
+    let posted = api.send("POST", "/v1/query/geo-db/execute", "").await;
+    assert_eq!((posted.status, posted.header("allow")), (405, "GET"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_body_comes_before_what_it_means() {
+    let api = Api::new();
+    let uuid = "11111111-2222-3333-4444-555555555555";
+    let lookup = "Prepared Query lookup failed: failed prepared query lookup: index error: UUID \
+                  must be 36 characters";
+    let unknown = "Request decode failed: json: unknown field \"Near\"";
+    let with_id = format!("{{\"ID\":\"{uuid}\"}}");
+    check(
+        &api,
+        &[
+            ("PUT", "/v1/query/q", r#"{"Near":"x"}"#, 400, unknown),
+            ("PUT", "/v1/query/q", "{}", 500, lookup),
+            (
+                "POST",
+                "/v1/query",
+                &with_id,
+                500,
+                "ID must be empty when creating a new prepared query",
+            ),
+            (
+                "POST",
+                "/v1/query",
+                r#"{"Service":{"OnlyPassing":"x"}}"#,
+                400,
+                "Request decode failed: json: cannot unmarshal string into Go struct field \
+                 ServiceQuery.Service.OnlyPassing of type bool",
+            ),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -140,6 +140,8 @@ async fn everything_that_fails_is_said_and_nothing_is_done() {
 async fn bodies_that_cannot_be_read_are_refused_in_gos_words() {
     let api = Api::new();
     let put = |body, status, text| ("PUT", "/v1/txn", body, status, text);
+    let element =
+        "Failed to parse body: json: cannot unmarshal array into Go value of type api.TxnOp";
     check(
         &api,
         &[
@@ -160,6 +162,13 @@ async fn bodies_that_cannot_be_read_are_refused_in_gos_words() {
                 r#"[{"KV":{"Verb":"set","Key":"k","Value":"not base64!"}}]"#,
                 400,
                 "Failed to parse body: illegal base64 data at input byte 3",
+            ),
+            put("[[]]", 400, element),
+            put(
+                r#"[{"Service":{"Service":{"Port":"x"}}}]"#,
+                400,
+                "Failed to parse body: json: cannot unmarshal string into Go struct field \
+                 AgentService.Service.Service.Port of type int",
             ),
             put(
                 r#"[{"KV":{"Verb":"set","Key":"k","Value":5}}]"#,

@@ -50,7 +50,7 @@ impl Wanted {
 pub fn decode(body: &[u8], most: usize, value_limit: usize) -> Result<Vec<Wanted>, Failure> {
     let unread = |error: DecodeError| Failure::bad(format!("Failed to parse body: {error}"));
     let mut wanted = Vec::new();
-    let objects = decode::objects(body, "TxnOp", "value of type api.TxnOps").map_err(unread)?;
+    let objects = decode::objects(body, "api.TxnOp", "api.TxnOps").map_err(unread)?;
     let count = objects.len();
     for mut object in objects {
         wanted.extend(operation(&mut object).map_err(unread)?);
@@ -82,16 +82,16 @@ fn put_of(wanted: &Wanted) -> Option<&KeyPut> {
 }
 
 fn operation(object: &mut Fields) -> Result<Option<Wanted>, DecodeError> {
-    let key = object.object_of(&["KV"], "KVTxnOp.KV")?.map(key).transpose()?;
-    let node = object.object_of(&["Node"], "NodeTxnOp.Node")?.map(node).transpose()?;
-    let service = object.object_of(&["Service"], "ServiceTxnOp.Service")?;
+    let key = object.object(&["KV"], "api.KVTxnOp")?.map(key).transpose()?;
+    let node = object.object(&["Node"], "api.NodeTxnOp")?.map(node).transpose()?;
+    let service = object.object(&["Service"], "api.ServiceTxnOp")?;
     let service = service.map(instance).transpose()?;
-    let check = object.object_of(&["Check"], "CheckTxnOp.Check")?.map(check).transpose()?;
+    let check = object.object(&["Check"], "api.CheckTxnOp")?.map(check).transpose()?;
     Ok(key.or(node).or(service).or(check))
 }
 
 fn key(mut fields: Fields) -> Result<Wanted, DecodeError> {
-    let verb = fields.string(&["Verb"])?;
+    let verb = fields.text_of(&["Verb"], "api.KVOp")?;
     let name = fields.string(&["Key"])?;
     let put = KeyPut {
         value: Bytes::from(fields.bytes(&["Value"])?),
@@ -148,8 +148,8 @@ fn row_op<T>(kind: &str, verb: &str, def: T, index: u64) -> Result<RowOp<T>, Fla
 }
 
 fn node(mut fields: Fields) -> Result<Wanted, DecodeError> {
-    let verb = fields.string(&["Verb"])?;
-    let mut of = fields.object_of(&["Node"], "Node.Node")?.unwrap_or_default();
+    let verb = fields.text_of(&["Verb"], "api.NodeOp")?;
+    let mut of = fields.object(&["Node"], "api.Node")?.unwrap_or_default();
     fields.finish()?;
     let def = NodeDef {
         name: of.string(&["Node"])?.into(),
@@ -179,9 +179,9 @@ fn node(mut fields: Fields) -> Result<Wanted, DecodeError> {
 }
 
 fn instance(mut fields: Fields) -> Result<Wanted, DecodeError> {
-    let verb = fields.string(&["Verb"])?;
+    let verb = fields.text_of(&["Verb"], "api.ServiceOp")?;
     let name = fields.string(&["Node"])?;
-    let mut of = fields.object_of(&["Service"], "AgentService.Service")?.unwrap_or_default();
+    let mut of = fields.object(&["Service"], "api.AgentService")?.unwrap_or_default();
     fields.skip(&["Partition"]);
     fields.finish()?;
     let index = of.unsigned(&["ModifyIndex"])?;
@@ -202,8 +202,8 @@ fn instance(mut fields: Fields) -> Result<Wanted, DecodeError> {
 }
 
 fn check(mut fields: Fields) -> Result<Wanted, DecodeError> {
-    let verb = fields.string(&["Verb"])?;
-    let mut of = fields.object_of(&["Check"], "HealthCheck.Check")?.unwrap_or_default();
+    let verb = fields.text_of(&["Verb"], "api.CheckOp")?;
+    let mut of = fields.object(&["Check"], "api.HealthCheck")?.unwrap_or_default();
     fields.finish()?;
     let index = of.unsigned(&["ModifyIndex"])?;
     of.skip(&["Namespace", "Partition"]);

@@ -37,6 +37,9 @@ pub(super) async fn tell<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Spo
             None => {}
         }
     };
+    if spoken == Spoken::Http1 {
+        escape(&mut first);
+    }
     Ok((spoken, Told { first, stream }))
 }
 
@@ -59,6 +62,33 @@ fn decide(first: &[u8]) -> Option<Spoken> {
         return Some(Spoken::Http2);
     }
     (!PREFACE.starts_with(first)).then_some(Spoken::Http1)
+}
+
+/// Who types a filter behind `?filter=` for curl types quotes, which curl sends as they are, Go's
+/// servers take and hyper refuses: they are escaped. Programs, which send more than one request
+/// over a connection, escape them themselves.
+fn escape(first: &mut BytesMut) {
+    let line = first.iter().position(|byte| *byte == b'\n').unwrap_or(first.len());
+    if !first.iter().take(line).any(|byte| escaped(*byte).is_some()) {
+        return;
+    }
+    let behind = first.split_off(line);
+    for byte in std::mem::take(first) {
+        match escaped(byte) {
+            Some(text) => first.extend_from_slice(text),
+            None => first.extend_from_slice(&[byte]),
+        }
+    }
+    first.unsplit(behind);
+}
+
+fn escaped(byte: u8) -> Option<&'static [u8]> {
+    match byte {
+        b'"' => Some(b"%22"),
+        b'<' => Some(b"%3C"),
+        b'>' => Some(b"%3E"),
+        _ => None,
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Told<S> {
@@ -149,6 +179,15 @@ mod tests {
             let single: Vec<&[u8]> = sent.chunks(1).collect();
             assert_eq!(told(&single).await, (spoken, sent.to_vec()));
         }
+    }
+
+    #[tokio::test]
+    async fn quotes_that_were_typed_are_escaped_in_the_first_line_alone() {
+        let sent = b"GET /?filter=a==\"b\" HTTP/1.1\r\nA: \"<\"\r\n\r\n";
+        let read = b"GET /?filter=a==%22b%22 HTTP/1.1\r\nA: \"<\"\r\n\r\n";
+        assert_eq!(told(&[sent]).await, (Spoken::Http1, read.to_vec()));
+        let two = [PREFACE, b"\"<>"].concat();
+        assert_eq!(told(&[&two]).await, (Spoken::Http2, two));
     }
 
     #[tokio::test]

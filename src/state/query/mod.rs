@@ -213,10 +213,11 @@ impl State {
     }
 
     /// The query that goes by this: its id, its name in any case, or else the template with the
-    /// longest name that this begins with, filled in.
+    /// longest name that this begins with, filled in. With an id a template has nothing to be
+    /// filled in with.
     pub fn find_query(&self, asked: &str) -> Option<Arc<QueryRow>> {
         if let Some(row) = QueryId::parse(asked).and_then(|id| self.query(id)) {
-            return Some(self.filled_in(row, asked));
+            return (!row.def.template.is_set).then(|| row.clone());
         }
         let folded = asked.to_ascii_lowercase();
         if let Some(row) = self.queries.names.get(&folded).and_then(|id| self.query(*id)) {
