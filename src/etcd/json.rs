@@ -34,7 +34,7 @@ fn first<M: DeserializeOwned>(body: &[u8]) -> Result<M, Failure> {
         Err(error) if error.is_eof() => return Err(Failure::invalid("unexpected EOF")),
         Err(error) => error,
     };
-    let refused = || Failure::invalid(format!("proto: {strict}"));
+    let refused = || Failure::invalid(format!("proto: {}", located::<M>(body, &strict)));
     let mut values = Deserializer::from_slice(body).into_iter::<Value>();
     let Some(Ok(mut value)) = values.next() else { return Err(refused()) };
     // Of two fields of one name a value keeps the last; the message may have neither.
@@ -52,6 +52,21 @@ fn first<M: DeserializeOwned>(body: &[u8]) -> Result<M, Failure> {
         if !unknown.is_some_and(|(name, _)| forget(&mut value, name)) {
             return Err(refused());
         }
+    }
+}
+
+/// What is wrong, with the field that it is wrong with: only then is it read to find that out.
+fn located<M: DeserializeOwned>(body: &[u8], strict: &serde_json::Error) -> String {
+    let mut stream = Deserializer::from_slice(body);
+    match serde_path_to_error::deserialize::<_, M>(&mut stream) {
+        Err(error) if error.path().iter().next().is_some() && strict.is_data() => {
+            let (place, why) = (strict.line(), strict.to_string());
+            let at = format!(" at line {place} column {}", strict.column());
+            let why = why.strip_suffix(&at).unwrap_or(&why);
+            let column = strict.column();
+            format!("(line {place}:{column}): invalid value for field {}: {why}", error.path())
+        }
+        _ => strict.to_string(),
     }
 }
 
@@ -112,4 +127,32 @@ fn unknown_numbers(fields: &mut Map<String, Value>) {
 fn whole(number: f64) -> Option<i64> {
     let fits = number.fract() == 0.0 && number.abs() < 9.2e18;
     fits.then_some(number as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::etcd::proto::{RangeRequest, TxnRequest};
+
+    use super::*;
+
+    fn refused<M: Message + DeserializeOwned + Default>(body: &str) -> String {
+        read::<M>(body.as_bytes()).err().expect(body).message
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_its_place() {
+        assert_eq!(
+            refused::<RangeRequest>(r#"{"key":"YQ==","limit":"abc"}"#),
+            "proto: (line 1:28): invalid value for field limit: invalid digit found in string"
+        );
+        let txn = "{\"success\":[{},\n{\"request_put\":{\"key\":5}}]}";
+        assert_eq!(
+            refused::<TxnRequest>(txn),
+            "proto: (line 2:23): invalid value for field success[1].request_put.key: invalid \
+             type: integer `5`, expected a base64 string"
+        );
+        assert_eq!(refused::<RangeRequest>("{"), "unexpected EOF");
+        let comma = refused::<RangeRequest>(r#"{"key":"YQ==",}"#);
+        assert_eq!(comma, "proto: trailing comma at line 1 column 15");
+    }
 }

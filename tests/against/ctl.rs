@@ -327,7 +327,7 @@ fn compare(table: &str) {
     let etcd = Etcd::start();
     let mut spec = in_memory();
     let place = spec.place.http();
-    spec.http = format!("listen: [\"{place}\"], advertise: [\"http://{place}\"]");
+    spec.http = format!("listen: [\"{place}\"]");
     let _agent = Agent::start(spec);
     let mut sides = Table { etcd: Side::new(etcd.authority()), remora: Side::new(place), rows: 0 };
     let mut lines = table.lines().filter(|line| !line.starts_with('#') && !line.is_empty());

@@ -24,7 +24,7 @@ pub fn spec(topic: &str) -> AgentSpec {
 /// One that says where clients reach it.
 pub fn advertised(spec: AgentSpec) -> AgentSpec {
     let place = spec.place.http();
-    AgentSpec { http: format!("listen: [\"{place}\"], advertise: [\"http://{place}\"]"), ..spec }
+    AgentSpec { http: format!("listen: [\"{place}\"]"), ..spec }
 }
 
 /// Something that is done beside the blocks.

@@ -11,6 +11,7 @@ mod load;
 mod resolve;
 mod service;
 mod token;
+mod urls;
 mod values;
 
 pub use file::{File, RoleSetting};

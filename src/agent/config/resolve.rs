@@ -20,6 +20,7 @@ use super::file::{
 };
 use super::load::ConfigError;
 use super::token;
+use super::urls;
 use super::values::{Advertise, HttpListen, Listen};
 
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8300);
@@ -246,7 +247,7 @@ fn members(
         join: join.clone(),
         expect,
         token,
-        client_urls: file.http.advertise.clone(),
+        client_urls: client_urls(&file.http, advertise.ip()),
         lifetimes: lifetimes(section.certificate_ttl.map(|period| period.0))?,
         settings: settings(file)?,
         acl: acl::founding(&file.acl),
@@ -318,9 +319,19 @@ fn advertise(bind: SocketAddr, wanted: Option<Advertise>) -> Result<SocketAddr, 
     Ok(SocketAddr::new(ip, bind.port()))
 }
 
+fn client_urls(section: &HttpSection, agent: IpAddr) -> Vec<String> {
+    match &*section.advertise {
+        [] => urls::of_clients(&listeners(section), agent),
+        told => told.to_vec(),
+    }
+}
+
+fn listeners(section: &HttpSection) -> Vec<HttpListen> {
+    section.listen.clone().unwrap_or_else(|| HTTP.map(HttpListen::Plain).to_vec())
+}
+
 fn http(section: &HttpSection) -> Result<HttpConfig, ConfigError> {
-    let default = || HTTP.map(HttpListen::Plain).to_vec();
-    let listen = section.listen.clone().unwrap_or_else(default);
+    let listen = listeners(section);
     for (i, listen) in listen.iter().enumerate() {
         let key = format!("http.listen[{i}]");
         match listen {
