@@ -45,9 +45,9 @@ pub async fn serve(front: Front, socket: UdpSocket, life: Life) {
         answerer: Answerer::new(front.zone.clone()),
         rates: Rates::new(front.rate_limit, rand::random()),
         front,
+        outbox: Outbox::new(&socket),
         socket: Arc::new(socket),
         rng: SmallRng::seed_from_u64(rand::random()),
-        outbox: Outbox::default(),
         started: Instant::now(),
     };
     while let Some(ready) = life.shutdown.or(worker.socket.readable()).await {
@@ -145,7 +145,7 @@ impl Worker {
                 }
             };
             if let Some(bytes) = shutdown.or(asked).await {
-                outbox::send(&socket, &[Letter { to: arrival.from, from: arrival.to, bytes }]);
+                outbox::send(&socket, &[&Letter { to: arrival.from, from: arrival.to, bytes }]);
             }
             drop(permit);
         });
