@@ -53,6 +53,6 @@ pub enum Demand {
     /// The same, and that much is shown as who asks may read.
     Rows(Resource),
     Takes(Resource, Level, Of),
-    /// What an operator does: the role root, or a token that may do everything.
+    /// What an operator does: the role root, or a token that may make tokens.
     Management,
 }

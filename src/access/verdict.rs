@@ -298,9 +298,10 @@ fn token_may(grants: &Grants, need: Need<'_>) -> bool {
             let opened = grants.by_default && !grants.beside_users;
             !grants.is_anonymous() || opened
         }
-        Need::Root | Need::Oneself(_) | Need::RoleOf(_) => [Resource::Acl, Resource::Operator]
-            .into_iter()
-            .all(|resource| grants.allows(resource, b"", Level::Write)),
+        // Who may write ACLs may give itself everything: that is Consul's management.
+        Need::Root | Need::Oneself(_) | Need::RoleOf(_) => {
+            grants.allows(Resource::Acl, b"", Level::Write)
+        }
         Need::Read(range) => grants.allows_range(range, Level::Read),
         Need::Write(range) => grants.allows_range(range, Level::Write),
         Need::Rule(resource, name, level) => grants.allows(resource, name.as_bytes(), level),

@@ -197,9 +197,9 @@ impl<'a> Seer<'a> {
         }
     }
 
-    /// Whether everything may be seen, and everything done.
-    pub fn sees_all(&self) -> bool {
-        self.rights.are_all()
+    /// Whether who asks manages the cluster, and is shown what is hidden from others.
+    pub fn manages(&self) -> bool {
+        self.rights.may(Need::Root).is_ok()
     }
 
     fn note(&self, seen: bool) -> bool {

@@ -120,7 +120,7 @@ impl Question for Queries {
     }
 
     fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
-        let (state, all) = (seer.state, seer.sees_all());
+        let (state, all) = (seer.state, seer.manages());
         if let Some(id) = self.one {
             return Ok(match state.query(id) {
                 Some(row) => {
@@ -131,9 +131,8 @@ impl Question for Queries {
             });
         }
         // Those without a name are known by ids alone, which are not told to everybody.
-        let shown = |row: &&Arc<QueryRow>| match is_named(row) {
-            true => seer.named(Resource::Query, &row.def.name),
-            false => all,
+        let shown = |row: &&Arc<QueryRow>| {
+            all || is_named(row) && seer.named(Resource::Query, &row.def.name)
         };
         let rows = state.queries().filter(shown).map(|row| QueryJson::new(row, all));
         Ok(Content::json(&rows.collect::<Vec<_>>(), self.pretty))
@@ -173,7 +172,7 @@ fn is_named(row: &QueryRow) -> bool {
 
 /// To know the id of one without a name is enough.
 fn may_read(seer: &Seer<'_>, row: &QueryRow) -> Result<(), Failure> {
-    match is_named(row) {
+    match is_named(row) && !seer.manages() {
         true => seer.may(Need::Rule(Resource::Query, &row.def.name, Level::Read)),
         false => Ok(()),
     }
@@ -216,7 +215,7 @@ async fn explain(call: &Call<'_>, asked: &str) -> Answer {
     let row = found(&view.state, asked)?;
     let seer = call.seer(&view.state)?;
     may_read(&seer, &row)?;
-    let query = QueryJson::new(&row, seer.sees_all());
+    let query = QueryJson::new(&row, seer.manages());
     let explained = Explained { query, inline: inline(&view.freshness) };
     Ok(respond(call, &view, &explained))
 }

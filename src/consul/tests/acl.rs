@@ -175,6 +175,26 @@ async fn rows_that_may_not_be_seen_are_left_out_and_who_shows_a_token_is_told() 
 }
 
 #[tokio::test]
+async fn who_may_write_tokens_manages_the_cluster_and_who_operates_it_does_not() {
+    let api = house().await;
+    let query = r#"{"Name":"q","Token":"secret","Service":{"Service":"web"}}"#;
+    assert_eq!(ask(&api, "POST", "/v1/query", SECRETS.management, query).await.0, 200);
+    token(&api, SECRETS.weak, "acl = \"write\"").await;
+    let operator = "7e57ab1e-0000-4000-8000-000000000001";
+    token(&api, operator, "operator = \"write\"").await;
+    let by = async |token: &str, path: &str| ask(&api, "GET", path, token, "").await;
+    let manager = async |path: &str| by(SECRETS.weak, path).await;
+    assert_eq!(manager("/v1/snapshot").await.0, 200);
+    let shown = manager("/v1/query").await.1;
+    assert!(shown.contains(r#""Name":"q""#) && shown.contains(r#""Token":"secret""#), "{shown}");
+    assert_eq!(manager("/v1/query/q/explain").await.0, 200);
+    assert_eq!(manager("/v1/operator/raft/configuration").await.0, 403);
+    assert_eq!(by(operator, "/v1/operator/raft/configuration").await.0, 200);
+    assert_eq!(by(operator, "/v1/snapshot").await.0, 403);
+    assert_eq!(by(operator, "/v1/query").await.1, "[]");
+}
+
+#[tokio::test]
 async fn a_token_is_found_wherever_it_is_shown_and_the_first_place_counts() {
     let api = house().await;
     token(&api, SECRETS.weak, "key_prefix \"a\" { policy = \"read\" }").await;
