@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::access::{AclCommand, AclError, AclRow, Denied};
+use crate::access::{Acl, AclCommand, AclError, AclRow, Denied};
 use crate::cluster::OwnToken;
 use crate::model::{AclId, limits};
 use crate::replica::Topic;
@@ -24,7 +24,10 @@ use super::blocking::{self, Class, Mark, View};
 use super::call::{Answer, Call, whole};
 use super::decode::{self, DecodeError, Fields};
 use super::error::{Failure, plain};
+use super::guard::Seer;
+use super::params::Options;
 use super::routes::Endpoint;
+use super::shared::{self, Content, Question};
 
 /// What is asked for below `/v1/acl/`, and of the agent's own tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,16 +138,57 @@ fn draw() -> AclId {
     AclId(uuid::Builder::from_random_bytes(bytes).into_uuid().as_u128())
 }
 
+/// What there is of one kind, as equal questions share it. All kinds have one index.
+struct Listed<F> {
+    rows: F,
+}
+
+impl<F: Fn(&Acl) -> Content + Send + Sync> Question for Listed<F> {
+    fn topics(&self) -> Vec<Topic> {
+        vec![Topic::Acl]
+    }
+
+    fn mark(&self, state: &State) -> Mark {
+        mark(state)
+    }
+
+    fn answer(&self, seer: &Seer<'_>) -> Result<Content, Failure> {
+        Ok((self.rows)(seer.state.acl()))
+    }
+}
+
+async fn listed(call: &Call<'_>, rows: impl Fn(&Acl) -> Content + Send + Sync + 'static) -> Answer {
+    let options = call.options()?;
+    let make = || -> Result<Box<dyn Question>, Failure> { Ok(Box::new(Listed { rows })) };
+    let told = shared::read(call, Class::Keys, &options, call.key(""), make).await?;
+    admit_again(call, &options).await?;
+    let Some(mut response) = answer::content(&told.evaluated.content) else {
+        return Err(Failure::internal("an answer of ACLs without rows"));
+    };
+    answer::add_freshness(response.headers_mut(), &told.freshness);
+    Ok(response)
+}
+
+fn mark(state: &State) -> Mark {
+    Mark { index: state.acl().switch().index, found: true }
+}
+
 async fn read(call: &Call<'_>) -> Result<View, Failure> {
     let options = call.options()?;
-    let mark = |state: &State| Mark { index: state.acl().switch().index, found: true };
     let topics = || vec![Topic::Acl];
     let view = blocking::read(call.front, Class::Keys, &options, topics, mark).await?;
-    if options.index > 0 && call.route.endpoint != Endpoint::Acl(Path::TokenSelf) {
-        // What it could see when it began to wait it may not see any more.
-        call.admit(call.route.demand(call.method)).await?;
+    if call.route.endpoint != Endpoint::Acl(Path::TokenSelf) {
+        admit_again(call, &options).await?;
     }
     Ok(view)
+}
+
+/// What who waited could see when it began to wait it may not see any more.
+async fn admit_again(call: &Call<'_>, options: &Options) -> Result<(), Failure> {
+    match options.index {
+        0 => Ok(()),
+        _ => call.admit(call.route.demand(call.method)).await,
+    }
 }
 
 fn shown<T: Serialize>(call: &Call<'_>, view: &View, value: &T) -> Answer {

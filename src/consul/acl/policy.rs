@@ -8,18 +8,21 @@ use crate::consul::answer;
 use crate::consul::call::{Answer, Call};
 use crate::consul::decode::DecodeError;
 use crate::consul::error::Failure;
+use crate::consul::shared::Content;
 use crate::model::AclId;
 
 use super::json::{PolicyJson, PolicyStub};
-use super::{change, delete, fields, id, id_of, links, missing, read, shown, undecoded};
+use super::{change, delete, fields, id, id_of, links, listed, missing, read, shown, undecoded};
 
 const KIND: &str = "Policy";
 
 pub(super) async fn list(call: &Call<'_>) -> Answer {
-    let view = read(call).await?;
-    let rows: Vec<PolicyStub<'_>> =
-        view.state.acl().policies().map(|policy| PolicyStub::new(policy)).collect();
-    shown(call, &view, &rows)
+    let pretty = call.pretty();
+    listed(call, move |acl| {
+        let rows: Vec<_> = acl.policies().map(|policy| PolicyStub::new(policy)).collect();
+        Content::json(&rows, pretty)
+    })
+    .await
 }
 
 pub(super) async fn one(call: &Call<'_>, body: Body) -> Answer {

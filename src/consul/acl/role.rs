@@ -3,28 +3,32 @@
 use axum::body::Body;
 use http::{Method, StatusCode};
 
-use crate::access::{AclCommand, AclRow, RolePut};
+use crate::access::{AclCommand, AclRow, Links, RolePut};
 use crate::consul::answer;
 use crate::consul::call::{Answer, Call};
 use crate::consul::decode::DecodeError;
 use crate::consul::error::Failure;
+use crate::consul::shared::Content;
 
 use super::json::RoleJson;
-use super::{change, delete, fields, id, id_of, links, read, shown, undecoded};
+use super::{change, delete, fields, id, id_of, links, listed, read, shown, undecoded};
 
 const KIND: &str = "Role";
 
 /// With `policy` those that have it.
 pub(super) async fn list(call: &Call<'_>) -> Answer {
-    let view = read(call).await?;
-    let acl = view.state.acl();
     let policy = call.params.get("policy").filter(|policy| !policy.is_empty());
-    let has = |known: String| policy.is_none_or(|asked| known == asked);
-    let rows = acl.roles().filter(|role| {
-        policy.is_none() || role.links.policies.iter().any(|id| has(id.to_string()))
-    });
-    let rows: Vec<RoleJson<'_>> = rows.map(|role| RoleJson::new(acl, role)).collect();
-    shown(call, &view, &rows)
+    let (policy, pretty) = (policy.map(str::to_owned), call.pretty());
+    listed(call, move |acl| {
+        let has = |links: &Links, asked: &String| {
+            links.policies.iter().any(|id| id.to_string() == *asked)
+        };
+        let rows =
+            acl.roles().filter(|role| policy.as_ref().is_none_or(|asked| has(&role.links, asked)));
+        let rows: Vec<_> = rows.map(|role| RoleJson::new(acl, role)).collect();
+        Content::json(&rows, pretty)
+    })
+    .await
 }
 
 pub(super) async fn one(call: &Call<'_>, body: Body) -> Answer {

@@ -15,11 +15,12 @@ use crate::consul::call::{Answer, Call, whole};
 use crate::consul::decode::{self, DecodeError, Fields};
 use crate::consul::duration;
 use crate::consul::error::Failure;
+use crate::consul::shared::Content;
 use crate::model::{AclId, limits};
 use crate::state::{Outcome, State};
 
 use super::json::{Bootstrapped, Expanded, TokenJson};
-use super::{change, delete, draw, fields, id, links, missing, read, shown, undecoded};
+use super::{change, delete, draw, fields, id, links, listed, missing, read, shown, undecoded};
 
 const KIND: &str = "Token";
 /// In the place of a secret that is not for who asks.
@@ -37,20 +38,25 @@ struct Wanted {
 }
 
 pub(super) async fn list(call: &Call<'_>) -> Answer {
-    let view = read(call).await?;
-    let acl = view.state.acl();
-    let asked = |name: &str| call.params.get(name).filter(|asked| !asked.is_empty());
+    let asked =
+        |name: &str| call.params.get(name).filter(|asked| !asked.is_empty()).map(str::to_owned);
     let (policy, role) = (asked("policy"), asked("role"));
     let (service, method) = (asked("servicename"), asked("authmethod"));
-    let rows = acl.tokens().filter(|token| {
-        let AclToken { links, roles, .. } = &***token;
-        policy.is_none_or(|asked| links.policies.iter().any(|id| id.to_string() == asked))
-            && role.is_none_or(|asked| roles.iter().any(|id| id.to_string() == asked))
-            && service.is_none_or(|asked| links.services.iter().any(|known| *known.name == *asked))
-            && method.is_none()
-    });
-    let rows: Vec<TokenJson<'_>> = rows.map(|token| TokenJson::new(acl, token, None)).collect();
-    shown(call, &view, &rows)
+    let pretty = call.pretty();
+    listed(call, move |acl| {
+        let is = |id: &AclId, asked: &String| id.to_string() == *asked;
+        let rows = acl.tokens().filter(|token| {
+            let AclToken { links, roles, .. } = &***token;
+            let serves = |asked: &String| links.services.iter().any(|known| *known.name == **asked);
+            policy.as_ref().is_none_or(|asked| links.policies.iter().any(|id| is(id, asked)))
+                && role.as_ref().is_none_or(|asked| roles.iter().any(|id| is(id, asked)))
+                && service.as_ref().is_none_or(serves)
+                && method.is_none()
+        });
+        let rows: Vec<_> = rows.map(|token| TokenJson::new(acl, token, None)).collect();
+        Content::json(&rows, pretty)
+    })
+    .await
 }
 
 /// The token that was shown, for whoever shows it.

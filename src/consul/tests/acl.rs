@@ -296,3 +296,24 @@ async fn who_may_no_longer_see_what_it_waits_for_is_not_shown_it() {
         assert_eq!((status, &*body), (403, "ACL not found"));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_policies_or_roles_is_not_woken_by_a_token() {
+    let api = house().await;
+    let headers = [("x-consul-token", SECRETS.management)];
+    let index = api.send_with("GET", "/v1/acl/policies", &headers, "").await.index();
+    let mut waits = Vec::new();
+    for path in ["/v1/acl/policies", "/v1/acl/tokens", "/v1/acl/roles"] {
+        let (api, path) = (api.clone(), format!("{path}?index={index}&wait=60s"));
+        let wait = async move { ask(&api, "GET", &path, SECRETS.management, "").await };
+        waits.push(tokio::spawn(wait));
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    tell(&api, C::TokenPut(put(SECRETS.weak, Vec::new()))).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let woken: Vec<bool> = waits.iter().map(|wait| wait.is_finished()).collect();
+    assert_eq!(woken, [false, true, false]);
+    tell(&api, C::PolicyPut(PolicyPut::made(id(SECRETS.weak), "new", ""))).await;
+    let (status, body) = waits.remove(0).await.expect("woken");
+    assert!(status == 200 && body.contains(r#""Name":"new""#), "{status} {body}");
+}
